@@ -1,0 +1,206 @@
+"""What is known of a job: its record, its attempts, its timeline."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pydantic import Field
+
+from schemas.message import Message
+from schemas.spec import JobSpec
+
+
+class State(StrEnum):
+    """Where a job is. The last three are ends: nothing leaves them."""
+
+    WAITING = "waiting"
+    QUEUED = "queued"
+    STARTING = "starting"
+    RUNNING = "running"
+    CANCELLING = "cancelling"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def ended(self) -> bool:
+        return self in ENDS
+
+    @property
+    def held(self) -> bool:
+        """Whether a worker holds an attempt of the job."""
+        return self in HELD
+
+
+ENDS = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED})
+HELD = frozenset({State.STARTING, State.RUNNING, State.CANCELLING})
+
+
+class Fact(StrEnum):
+    """What can happen to a job; the last token of ``stoker.job.<job>.<fact>``."""
+
+    SUBMITTED = "submitted"
+    QUEUED = "queued"
+    STARTING = "starting"
+    BUILDING = "building"
+    RUNNING = "running"
+    RETRYING = "retrying"
+    CANCELLING = "cancelling"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class Kind(StrEnum):
+    """Whose fault a reason is; decides what is retried by default."""
+
+    USER = "user"
+    INFRASTRUCTURE = "infrastructure"
+
+
+class Reason(StrEnum):
+    """Why an attempt ended (or a job did without one)."""
+
+    EXIT = "exit"
+    OOM = "oom"
+    TIMEOUT = "timeout"
+    IDLE_TIMEOUT = "idle_timeout"
+    QUEUE_TIMEOUT = "queue_timeout"
+    CANCELLED = "cancelled"
+    BUILD_FAILED = "build_failed"
+    IMAGE_UNAVAILABLE = "image_unavailable"
+    DATA_UNAVAILABLE = "data_unavailable"
+    OUTPUTS_TOO_LARGE = "outputs_too_large"
+    DISK_FULL = "disk_full"
+    WORKER_LOST = "worker_lost"
+    LEASE_EXPIRED = "lease_expired"
+    ENGINE_RESTARTED = "engine_restarted"
+    PREEMPTED = "preempted"
+    AGENT_ERROR = "agent_error"
+
+    @property
+    def kind(self) -> Kind:
+        return Kind.INFRASTRUCTURE if self in INFRASTRUCTURE else Kind.USER
+
+
+INFRASTRUCTURE = frozenset(
+    {
+        Reason.IMAGE_UNAVAILABLE,
+        Reason.DATA_UNAVAILABLE,
+        Reason.DISK_FULL,
+        Reason.WORKER_LOST,
+        Reason.LEASE_EXPIRED,
+        Reason.ENGINE_RESTARTED,
+        Reason.PREEMPTED,
+        Reason.AGENT_ERROR,
+    }
+)
+
+
+class AttemptEnd(Message):
+    """How an attempt ended, as its worker reports it."""
+
+    reason: Reason
+    """``exit`` with code 0 is success."""
+    exit_code: int | None = None
+    signal: int | None = None
+    """The signal that ended the program, if one did (9 for SIGKILL)."""
+    detail: str = ""
+    """One sentence for a person."""
+    log_ends: dict[int, int] = Field(default_factory=dict)
+    """Rank to the final offset of its log, in bytes."""
+    peak_memory: int | None = None
+    """Bytes."""
+
+    @property
+    def succeeded(self) -> bool:
+        return self.reason is Reason.EXIT and self.exit_code == 0
+
+
+class Environment(Message):
+    """What a job runs in, as the worker chose it; shown to people."""
+
+    source: str
+    """``Dockerfile``, ``requirements.txt``, ``pyproject.toml`` or ``python`` (nothing to build)."""
+    base: str
+    """Base image, or the interpreter of the process runtime."""
+    key: str
+    """Content hash that the built environment is cached under."""
+    cached: bool = False
+    image: str | None = None
+    """Id of the image that runs, where there is one."""
+
+
+class Attempt(Message):
+    """One try of a job on one worker."""
+
+    number: int
+    worker: str
+    runtime: str = ""
+    """``docker``, ``process`` or ``dummy``."""
+    claim: str
+    """Id of the claim that it was granted to; a repeated claim gets the same grant."""
+    nonce: str
+    """Secret of the grant; every report carries it."""
+    granted_at: float
+    building_at: float | None = None
+    started_at: float | None = None
+    """Unix seconds at which the program started, by the worker's clock."""
+    ended_at: float | None = None
+    environment: Environment | None = None
+    end: AttemptEnd | None = None
+
+
+class Entry(Message):
+    """One line of a job's timeline."""
+
+    fact: Fact
+    at: float
+    """Unix seconds, by the clock of the service that wrote it."""
+    attempt: int = 0
+    text: str = ""
+
+
+class Record(Message):
+    """All that is known of a job. The last fact on its subject carries the truth."""
+
+    id: str
+    owner: str
+    spec: JobSpec
+    bundle: str
+    """sha256 of the bundle's canonical manifest."""
+    bundle_size: int = 0
+    """Bytes of the bundle's files."""
+    state: State
+    submitted_at: float
+    changed_at: float
+    class_name: str | None = None
+    """The class that its ticket went to."""
+    attempt: int = 0
+    """Number of the newest attempt; 0 before the first."""
+    attempts: tuple[Attempt, ...] = ()
+    not_before: float | None = None
+    """Unix seconds before which a retry does not start."""
+    retry_of: str | None = None
+    """The ended job that this one repeats."""
+    cancelled_by: str | None = None
+    reason: Reason | None = None
+    """Why the job ended."""
+    detail: str = ""
+    exit_code: int | None = None
+    timeline: tuple[Entry, ...] = ()
+
+    @property
+    def current(self) -> Attempt | None:
+        return self.attempts[-1] if self.attempts else None
+
+    @property
+    def name(self) -> str:
+        return self.spec.name or self.spec.entry
+
+
+class JobFact(Message):
+    """What a message of ``JOBS`` holds: the fact and the whole record after it."""
+
+    fact: Fact
+    record: Record

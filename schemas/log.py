@@ -1,0 +1,126 @@
+"""What does a log message say of its bytes?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+from schemas.message import Message
+
+OFFSET_HEADER = "Stoker-Offset"
+SPANS_HEADER = "Stoker-Spans"
+TIME_HEADER = "Stoker-Time"
+
+
+class Stream(StrEnum):
+    """Who wrote the bytes. The letters are those of the spans header and the spool."""
+
+    STDOUT = "o"
+    STDERR = "e"
+    BUILD = "b"
+    STOKER = "s"
+    """Stoker's own words: the environment's choice, a gap and its size."""
+
+
+class Span(NamedTuple):
+    """A run of bytes from one stream."""
+
+    stream: Stream
+    length: int
+
+
+class Cursor(NamedTuple):
+    """The place of a reader in a job's log; also the permalink. Written ``attempt.rank.offset``."""
+
+    attempt: int = 0
+    rank: int = 0
+    offset: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.attempt}.{self.rank}.{self.offset}"
+
+    @classmethod
+    def parse(cls, text: str) -> Cursor:
+        """Raises ``ValueError`` for anything but three plain numbers."""
+        parts = text.split(".")
+        if len(parts) != 3 or not all(p.isascii() and p.isdigit() for p in parts):
+            raise ValueError(f"{text!r} is not a cursor; write attempt.rank.offset, say 1.0.2048")
+        return cls(*map(int, parts))
+
+
+@dataclass(frozen=True, slots=True)
+class LogChunk:
+    """A piece of one attempt's log, in order."""
+
+    attempt: int
+    rank: int
+    offset: int
+    """Of its first byte."""
+    time: float
+    """Unix seconds at which the last byte was read, by the worker's clock."""
+    spans: tuple[Span, ...]
+    """Their lengths add up to ``len(data)``."""
+    data: bytes
+
+    @property
+    def cursor(self) -> Cursor:
+        """The place after this chunk."""
+        return Cursor(self.attempt, self.rank, self.offset + len(self.data))
+
+    def after(self, offset: int) -> LogChunk:
+        """What lies behind ``offset`` of this chunk; itself where nothing needs to be cut."""
+        cut = offset - self.offset
+        if cut <= 0:
+            return self
+        spans = []
+        left = cut
+        for span in self.spans:
+            taken = min(left, span.length)
+            left -= taken
+            if span.length > taken:
+                spans.append(Span(span.stream, span.length - taken))
+        return LogChunk(self.attempt, self.rank, offset, self.time, tuple(spans), self.data[cut:])
+
+
+def log_headers(chunk: LogChunk) -> dict[str, str]:
+    return {
+        OFFSET_HEADER: str(chunk.offset),
+        SPANS_HEADER: " ".join(f"{span.stream.value}{span.length}" for span in chunk.spans),
+        TIME_HEADER: f"{chunk.time:.3f}",
+    }
+
+
+def read_log(attempt: int, rank: int, headers: dict[str, str], data: bytes) -> LogChunk:
+    """Raises ``ValueError`` or ``KeyError`` where the headers do not fit the data."""
+    spans = tuple(Span(Stream(part[0]), int(part[1:])) for part in headers[SPANS_HEADER].split())
+    if sum(span.length for span in spans) != len(data):
+        raise ValueError("the spans do not add up to the data")
+    return LogChunk(
+        attempt, rank, int(headers[OFFSET_HEADER]), float(headers[TIME_HEADER]), spans, data
+    )
+
+
+class Sealed(Message):
+    """One compressed block of an attempt's log in the bucket ``logs``."""
+
+    start: int
+    """Offset of its first byte."""
+    end: int
+    object: str
+    """Name of the object."""
+    size: int
+    """Bytes as stored."""
+
+
+class LogIndex(Message):
+    """What the archive holds of one rank's log; the object ``<job>.<attempt>.<rank>``."""
+
+    worker: str
+    blocks: tuple[Sealed, ...] = ()
+    complete: bool = False
+    """The final offset is reached, or its gap was written."""
+
+    @property
+    def end(self) -> int:
+        return self.blocks[-1].end if self.blocks else 0

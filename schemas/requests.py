@@ -1,0 +1,138 @@
+"""What can be asked of the services, and what do they answer?"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from schemas.job import Record, State
+from schemas.message import Message
+from schemas.spec import JobSpec
+
+
+class Submit(Message):
+    """``stoker.req.upload.submit``; the same owner and key get the same job."""
+
+    owner: str
+    key: str
+    """Idempotency key."""
+    spec: JobSpec
+    upload: str | None = None
+    """Name of the raw .zip in the bucket ``uploads``; or else ``bundle``."""
+    bundle: str | None = None
+    """Digest of a bundle that is stored already."""
+    retry_of: str | None = None
+
+
+class Submitted(Message):
+    """The job is stored and acknowledged: it cannot be lost."""
+
+    record: Record
+    created: bool
+    """False where the key had been used before."""
+    notes: tuple[str, ...] = ()
+    """What was tolerated, for the person to know: a single top folder was stripped, say."""
+
+
+class FetchBundle(Message):
+    """``stoker.req.upload.fetch.<worker>``: the next chunk of a granted attempt's bundle."""
+
+    job: str
+    attempt: int
+    nonce: str
+    bundle: str
+    cursor: int = 0
+    """0 for the first chunk, then the ``next`` of the last answer."""
+
+
+class BundleChunk(Message):
+    data: bytes
+    next: int | None
+    """None after the last one."""
+    size: int
+    """Bytes of the whole archive."""
+
+
+class Cancel(Message):
+    """``stoker.req.scheduler.cancel``; repeated, it gets the same answer."""
+
+    job: str
+    by: str
+
+
+class CancelAnswer(Message):
+    record: Record
+    """As it is now: ``cancelling``, ``cancelled``, or an end that came first."""
+
+
+class Drain(Message):
+    """``stoker.req.scheduler.drain``: take nothing new, or take up work again."""
+
+    worker: str
+    drain: bool
+
+
+class LogPosition(Message):
+    """``stoker.req.archive.position.<worker>``: where does the stored log of a rank end?"""
+
+    job: str
+    attempt: int
+    rank: int
+
+
+class LogEnd(Message):
+    offset: int
+    """Bytes of the log that are stored."""
+    sequence: int
+    """Last stream sequence of its subject: the fence of the next message. 0 where none."""
+
+
+class ListJobs(Message):
+    """``stoker.req.catalog.list``: newest first."""
+
+    state: tuple[State, ...] = ()
+    pool: str | None = None
+    owner: str | None = None
+    text: str = ""
+    """Found in name, id or reason."""
+    before: str | None = None
+    """Job id: only older ones."""
+    limit: int = 100
+
+
+class JobSummary(Message):
+    """One row of a list."""
+
+    id: str
+    name: str
+    owner: str
+    pool: str
+    state: State
+    reason: str | None = None
+    detail: str = ""
+    exit_code: int | None = None
+    attempt: int = 0
+    worker: str | None = None
+    submitted_at: float
+    started_at: float | None = None
+    ended_at: float | None = None
+
+
+class JobList(Message):
+    jobs: tuple[JobSummary, ...]
+    counts: dict[str, int]
+    """State to number of jobs, over all that match the other filters."""
+    more: bool = False
+
+
+class Explain(Message):
+    """``stoker.req.scheduler.explain``: why does this job not run yet?"""
+
+    job: str
+
+
+class Explanation(Message):
+    text: str
+    """One sentence: ``2 jobs are ahead of it in pool gpu``."""
+    ahead: int | None = None
+    workers: dict[str, str] = Field(default_factory=dict)
+    """Worker to why it does not take the job."""

@@ -1,0 +1,179 @@
+"""What does a person ask for when submitting a job?"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from schemas.ids import NAME_TOKEN
+from schemas.problem import Problem
+
+MEBIBYTE = 1 << 20
+SIZE_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+SIZE = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?\s*$", re.IGNORECASE)
+DURATION_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd]?)", re.IGNORECASE)
+
+ARGUMENT_BYTES = 32 * 1024
+"""Longest single argument or environment value, in bytes."""
+ARGUMENTS_BYTES = 128 * 1024
+"""All arguments and environment entries together; Linux allows a few times as much."""
+ENVIRONMENT_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
+
+Network = Literal["none", "full"]
+
+
+def parse_size(text: str | int) -> int:
+    """Bytes from ``"2g"``, ``"512 MiB"`` or a plain number; units are powers of 1024."""
+    if isinstance(text, int):
+        return text
+    match = SIZE.match(text)
+    if not match:
+        raise ValueError(f"{text!r} is not a size; write 512m, 2g or a number of bytes")
+    return int(float(match[1]) * SIZE_UNITS[match[2].lower()])
+
+
+def parse_duration(text: str | float) -> float:
+    """Seconds from ``"90"``, ``"1h30m"`` or a number."""
+    if not isinstance(text, str):
+        return float(text)
+    parts = DURATION.findall(text)
+    if not parts or DURATION.sub("", text).strip():
+        raise ValueError(f"{text!r} is not a duration; write 90, 15m or 1h30m")
+    return float(sum(float(number) * DURATION_UNITS[unit.lower()] for number, unit in parts))
+
+
+def entry_path(path: str) -> str:
+    parts = path.split("/")
+    if not path or path.startswith("/") or ".." in parts or "\0" in path or "\\" in path:
+        raise ValueError(f"the entry file {path!r} must be a path inside the bundle")
+    return path
+
+
+def pool_name(name: str) -> str:
+    if not NAME_TOKEN.match(name):
+        raise ValueError(f"{name!r} is not a pool's name: use a-z, 0-9 and '-', at most 63")
+    return name
+
+
+class Strict(BaseModel):
+    """What people write: a field that is not known is an error, not ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Resources(Strict):
+    """What a job may use. The limits are enforced, not only requested."""
+
+    cpus: float = Field(default=1.0, gt=0, le=1024)
+    memory: int = Field(default=2048 * MEBIBYTE, ge=16 * MEBIBYTE)
+    """Bytes; swap is not on top of it."""
+    gpus: int = Field(default=0, ge=0, le=64)
+    shm: int = Field(default=64 * MEBIBYTE, ge=MEBIBYTE)
+    """Bytes of ``/dev/shm``; counts as the job's memory. PyTorch's data loaders want more."""
+    pids: int = Field(default=512, ge=16, le=65536)
+
+    @model_validator(mode="before")
+    @classmethod
+    def read_sizes(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        sizes = {k: parse_size(v) for k, v in values.items() if k in ("memory", "shm")}
+        return {**values, **sizes}
+
+
+class JobSpec(Strict):
+    """One job as asked for: frozen, kept in its record, and enough to run it again."""
+
+    name: str = Field(default="", max_length=120)
+    entry: Annotated[str, AfterValidator(entry_path)] = "main.py"
+    arguments: tuple[str, ...] = ()
+    environment: dict[str, str] = Field(default_factory=dict)
+    pool: Annotated[str, AfterValidator(pool_name)] = "default"
+    priority: int = Field(default=0, ge=-100, le=100)
+    """Higher goes first within a pool."""
+    resources: Resources = Resources()
+    timeout: float | None = Field(default=None, gt=0)
+    """Seconds that the program may run; None for no limit."""
+    grace: float = Field(default=10.0, ge=0, le=300)
+    """Seconds between SIGTERM and SIGKILL."""
+    retries: int | None = Field(default=None, ge=0, le=20)
+    """Tries after the first, whatever the reason; None: 3 for infrastructure, 0 for the user's."""
+    network: Network = "none"
+    python: str | None = Field(default=None, pattern=r"^3\.\d{1,2}$")
+    image: str | None = Field(default=None, min_length=1, max_length=255)
+    """Base image instead of the pool's."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def read_durations(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        times = {
+            k: parse_duration(v)
+            for k, v in values.items()
+            if k in ("timeout", "grace") and v is not None
+        }
+        return {**values, **times}
+
+    @model_validator(mode="after")
+    def bound_arguments(self) -> Self:
+        total = 0
+        for value in (*self.arguments, *self.environment.values()):
+            size = len(value.encode("utf-8", "surrogatepass"))
+            if size > ARGUMENT_BYTES:
+                raise ValueError(
+                    f"an argument or environment value has {size} bytes; at most {ARGUMENT_BYTES}"
+                    " are allowed: put it into a file of the bundle"
+                )
+            if "\0" in value:
+                raise ValueError("an argument or environment value holds a NUL character")
+            total += size
+        for name in self.environment:
+            if not ENVIRONMENT_NAME.match(name):
+                raise ValueError(f"{name!r} is not a name of an environment variable")
+            total += len(name) + 1
+        if total > ARGUMENTS_BYTES:
+            raise ValueError(
+                f"arguments and environment have {total} bytes together; at most"
+                f" {ARGUMENTS_BYTES} are allowed"
+            )
+        return self
+
+
+def read_spec(values: dict[str, Any]) -> JobSpec:
+    """A checked spec; raises ``InvalidSpec`` with one sentence that says what to change."""
+    try:
+        return JobSpec.model_validate(values)
+    except ValidationError as error:
+        raise InvalidSpec(spec_problem(error)) from error
+
+
+class InvalidSpec(ValueError):
+    """The spec breaks a rule; ``problem`` says which and what to change."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.detail)
+        self.problem = problem
+
+
+def spec_problem(error: ValidationError) -> Problem:
+    first = error.errors(include_url=False, include_context=False)[0]
+    path = [str(part) for part in first["loc"]]
+    where = ".".join(path) or "spec"
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        known = Resources.model_fields if path[:1] == ["resources"] else JobSpec.model_fields
+        near = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+        message = f"there is no such field; {hint}"
+    return Problem(
+        code="invalid_spec",
+        title="The job's spec is not valid",
+        status=422,
+        detail=f"{where}: {message}",
+        field=where,
+    )

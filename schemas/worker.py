@@ -1,0 +1,186 @@
+"""What do a worker and the scheduler tell each other?"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from schemas.job import AttemptEnd, Environment, Fact
+from schemas.message import Message
+from schemas.spec import JobSpec
+
+
+class Capacity(Message):
+    """An amount of a worker's resources."""
+
+    cpus: float = 0.0
+    memory: int = 0
+    """Bytes."""
+    gpus: int = 0
+    slots: int = 0
+    """Attempts at one time."""
+
+
+class Requirement(Message):
+    """What one class asks of a worker."""
+
+    cpus: float
+    memory: int
+    gpus: int = 0
+
+
+class ClassRecord(Message):
+    """One set of requirements: one durable consumer of a pool's work stream."""
+
+    pool: str
+    name: str
+    """Token of the subject ``stoker.work.<pool>.<class>.<job>``."""
+    requirement: Requirement
+    used_at: float
+    """Unix seconds of the last ticket."""
+
+
+class Ticket(Message):
+    """What lies in ``WORK_<pool>``: a hint that a job may be claimed."""
+
+    job: str
+
+
+class AttemptKey(Message):
+    """Names one attempt."""
+
+    job: str
+    attempt: int
+
+
+class Held(AttemptKey):
+    """An attempt that a worker holds, in its beat."""
+
+    phase: str = ""
+    """``preparing``, ``running``, ``stopping`` or ``reporting``."""
+
+
+class Load(Message):
+    """How busy a worker's machine is right now."""
+
+    cpu: float = 0.0
+    """Share of all cores, 0 to 1."""
+    memory: int = 0
+    """Bytes in use."""
+    memory_total: int = 0
+    disk_free: int = 0
+    """Bytes free where the work directory lies."""
+    gpus: tuple[str, ...] = ()
+
+
+class Beat(Message):
+    """What a worker says every few seconds: ``stoker.beat.<worker>``."""
+
+    worker: str
+    session: str
+    """Changes at every start of the agent."""
+    sent_at: float
+    """The worker's own monotonic seconds; echoed in the answer."""
+    pool: str = "default"
+    runtime: str = "docker"
+    version: str = ""
+    host: str = ""
+    labels: dict[str, str] = Field(default_factory=dict)
+    capacity: Capacity
+    free: Capacity
+    load: Load = Load()
+    draining: bool = False
+    held: tuple[Held, ...] = ()
+    ends: tuple[AttemptKey, ...] = ()
+    """Ends that were not confirmed yet."""
+
+
+class Stop(AttemptKey):
+    """One attempt to end: SIGTERM, ``grace`` seconds, SIGKILL."""
+
+    grace: float = 10.0
+    reason: str = "cancelled"
+
+
+class BeatAnswer(Message):
+    """What a worker should do now."""
+
+    sent_at: float
+    """Echo of the beat's."""
+    stop: tuple[Stop, ...] = ()
+    classes: tuple[ClassRecord, ...] = ()
+    """The classes of its pool that it may pull from."""
+    drain: bool = False
+    """An admin asked that it takes nothing new."""
+
+
+class WorkerRecord(Message):
+    """A worker as last heard, in the KV bucket ``workers``."""
+
+    beat: Beat
+    heard_at: float
+    """Unix seconds by the scheduler's clock."""
+    drain: bool = False
+    """Asked for by an admin; outlives the agent's restarts."""
+
+
+class Claim(Message):
+    """A worker asks for the job of a ticket: ``stoker.req.scheduler.claim.<worker>``."""
+
+    id: str
+    """Repeated with the same id, it gets the same answer."""
+    worker: str
+    job: str
+    runtime: str = "docker"
+
+
+class Grant(Message):
+    """One attempt, given to one worker."""
+
+    job: str
+    attempt: int
+    nonce: str
+    owner: str = ""
+    spec: JobSpec
+    bundle: str
+    bundle_size: int = 0
+
+
+class ClaimAnswer(Message):
+    """A grant, or why there is none."""
+
+    grant: Grant | None = None
+    refusal: str = ""
+
+
+class Report(Message):
+    """What an attempt has come to: ``stoker.req.scheduler.report.<worker>``; idempotent."""
+
+    worker: str
+    job: str
+    attempt: int
+    nonce: str
+    fact: Fact
+    """``building``, ``running``, or ``succeeded``/``failed``/``cancelled`` with an ``end``."""
+    at: float
+    """Unix seconds by the worker's clock."""
+    started_at: float | None = None
+    """When the program started; carried by the end too, in case ``running`` was skipped."""
+    environment: Environment | None = None
+    end: AttemptEnd | None = None
+
+
+class ReportAnswer(Message):
+    """Answered after the record has it."""
+
+    accepted: bool
+    stop: bool = False
+    """The attempt should not run (superseded or cancelled)."""
+    refusal: str = ""
+
+
+class Command(Message):
+    """A nudge to one worker: ``stoker.cmd.<worker>.<verb>``; the next beat repeats it."""
+
+    stop: tuple[Stop, ...] = ()
+    classes: tuple[ClassRecord, ...] = ()
+    drain: bool | None = None
