@@ -17,6 +17,9 @@ SIZE = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?\s*$", re.IGNORECASE)
 DURATION_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd]?)", re.IGNORECASE)
 
+SIZE_FIELDS = ("memory", "shm")
+DURATION_FIELDS = ("timeout", "grace")
+
 ARGUMENT_BYTES = 32 * 1024
 """Longest single argument or environment value, in bytes."""
 ARGUMENTS_BYTES = 128 * 1024
@@ -62,7 +65,7 @@ def pool_name(name: str) -> str:
 class Strict(BaseModel):
     """What people write: a field that is not known is an error, not ignored."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Resources(Strict):
@@ -81,7 +84,9 @@ class Resources(Strict):
     def read_sizes(cls, values: Any) -> Any:
         if not isinstance(values, dict):
             return values
-        sizes = {k: parse_size(v) for k, v in values.items() if k in ("memory", "shm")}
+        sizes = {
+            k: parse_size(v) for k, v in values.items() if k in SIZE_FIELDS and isinstance(v, str)
+        }
         return {**values, **sizes}
 
 
@@ -115,7 +120,7 @@ class JobSpec(Strict):
         times = {
             k: parse_duration(v)
             for k, v in values.items()
-            if k in ("timeout", "grace") and v is not None
+            if k in DURATION_FIELDS and isinstance(v, str)
         }
         return {**values, **times}
 

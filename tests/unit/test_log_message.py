@@ -41,7 +41,7 @@ def test_spans_that_do_not_fit_the_data_are_refused() -> None:
         read_log(1, 0, headers, b"four")
 
 
-@pytest.mark.parametrize("text", ["", "1", "1.2", "a.b.c", "1.0.-5", "1.0.5.6", "１.0.5"])
+@pytest.mark.parametrize("text", ["", "1", "1.2", "a.b.c", "1.0.-5", "1.0.5.6", "\uff11.0.5"])
 def test_what_is_no_cursor_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="not a cursor"):
         Cursor.parse(text)
