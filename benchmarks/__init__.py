@@ -1,0 +1,1 @@
+"""How fast and how small is Stoker, beside the bare machine and its peers?"""

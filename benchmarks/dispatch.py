@@ -1,0 +1,114 @@
+"""How fast do jobs go from the submit request to their recorded end?"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from bus.connection import Bus, BusConfig
+
+from benchmarks import floors, load
+from benchmarks.stack import Stack, running_stack
+from benchmarks.table import Figure, percentile
+from schemas.spec import JobSpec
+
+DUMMY_END_BAR = 20.0
+PROCESS_END_BAR = 40.0
+"""Milliseconds."""
+DUMMY_RATE_BAR = 150.0
+PROCESS_RATE_BAR = 66.0
+"""Jobs a second; pyoco-server's."""
+SPAWN_SHARE = 0.6
+CONTAINER_SHARE = 0.9
+SPEC = JobSpec.model_validate({"resources": {"cpus": 0.01, "memory": "16m"}})
+"""Small enough that slots alone bound how many run at one time."""
+
+
+@asynccontextmanager
+async def ready_stack(runtime: str, slots: int) -> AsyncIterator[tuple[Stack, Bus, str]]:
+    """A stack on which one job has run, a client of its bus, and the bundle's digest."""
+    async with running_stack(runtime, slots) as stack:
+        bundle = await stack.stored(SPEC.model_dump(mode="json"))
+        async with Bus.connect(BusConfig(servers=(stack.nats,), name="bench")) as bus:
+            yield stack, bus, bundle
+
+
+async def dummy() -> list[Figure]:
+    async with ready_stack("dummy", 50) as (stack, bus, bundle):
+        raw = await floors.raw_publishing(stack.nats)
+        times = await load.one_by_one(bus, bundle, SPEC, 60)
+        rate = await load.all_at_once(bus, bundle, SPEC, 1000, seconds=60)
+    return [
+        Figure(
+            "submit → recorded end, dummy, p50",
+            percentile(times, 0.5) * 1000,
+            "ms",
+            bar=DUMMY_END_BAR,
+            beside="one durable publish",
+            reference=raw.serial * 1000,
+            note=f"p99 {percentile(times, 0.99) * 1000:.0f} ms; pyoco-server's bare queue 26 ms",
+        ),
+        Figure(
+            "1,000 dummy jobs, 50 slots, sync always",
+            rate,
+            "jobs/s",
+            bar=DUMMY_RATE_BAR,
+            at_most=False,
+            beside="durable publishes, 64 tasks",
+            reference=raw.pipelined,
+            note="Celery, not durable to disk: 821 no-ops/s; Ray Jobs 1.1",
+        ),
+    ]
+
+
+async def process() -> list[Figure]:
+    async with ready_stack("process", 4) as (stack, bus, bundle):
+        with floors.program_folder(stack.folder / "bare") as folder:
+            spawned, workers = await floors.best_spawn_rate(folder, 200, sys.executable)
+            alone = await floors.spawn_rate(sys.executable, folder, 40, 1)
+        times = await load.one_by_one(bus, bundle, SPEC, 60)
+        rate = await load.all_at_once(bus, bundle, SPEC, 400, seconds=60)
+    return [
+        Figure(
+            "submit → recorded end, process, print(1), p50",
+            percentile(times, 0.5) * 1000,
+            "ms",
+            bar=PROCESS_END_BAR,
+            beside="bare interpreter",
+            reference=1000 / alone,
+            note=f"p99 {percentile(times, 0.99) * 1000:.0f} ms; jobd 42, pyoco 26, Ray 1,500 ms",
+        ),
+        Figure(
+            "400 processes of print(1), 4 slots",
+            rate,
+            "jobs/s",
+            bar=max(PROCESS_RATE_BAR, SPAWN_SHARE * spawned),
+            at_most=False,
+            beside=f"bare spawns, {workers} at a time",
+            reference=spawned,
+            note="pyoco-server 66/s, jobd 43/s, Ray 1.1/s, Prefect 0.4/s",
+        ),
+    ]
+
+
+async def containers(count: int = 200) -> list[Figure]:
+    async with ready_stack("docker", 4) as (stack, bus, bundle):
+        image = await stack.image()
+        with floors.program_folder(stack.folder / "bare") as folder:
+            bare, workers = await asyncio.to_thread(
+                floors.best_bare_rate, image, folder, count // 2
+            )
+        rate = await load.all_at_once(bus, bundle, SPEC, count, seconds=120)
+    return [
+        Figure(
+            f"{count} hardened containers of print(1)",
+            rate,
+            "jobs/s",
+            bar=CONTAINER_SHARE * bare,
+            at_most=False,
+            beside=f"bare SDK, {workers} at a time",
+            reference=bare,
+        )
+    ]

@@ -1,0 +1,185 @@
+"""What does the bare machine do, with no Stoker in the way?"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import docker
+import nats
+
+PROGRAM = "print(1)\n"
+HARDENED: dict[str, Any] = {
+    "init": True,
+    "cap_drop": ["ALL"],
+    "security_opt": ["no-new-privileges"],
+    "pids_limit": 512,
+    "mem_limit": 256 << 20,
+    "memswap_limit": 256 << 20,
+    "nano_cpus": 1_000_000_000,
+    "shm_size": 64 << 20,
+    "network_mode": "none",
+    "read_only": True,
+    "tmpfs": {"/tmp": "rw,exec,nosuid,nodev,size=64m"},
+    "ipc_mode": "private",
+    "ulimits": [
+        {"Name": "core", "Soft": 0, "Hard": 0},
+        {"Name": "nofile", "Soft": 65536, "Hard": 65536},
+    ],
+    "log_config": {"Type": "none", "Config": {}},
+}
+"""The flags that FACTS.md lists for a job's container."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bare:
+    """One container of ``print(1)`` by the SDK alone, in seconds from the create call."""
+
+    first_line: float
+    end: float
+
+
+def bare_container(client: docker.APIClient, image: str, folder: Path) -> Bare:
+    """Create, attach, start, read the first line, wait, remove."""
+    begun = time.perf_counter()
+    host = client.create_host_config(
+        binds={str(folder): {"bind": "/job", "mode": "rw"}},
+        **HARDENED,
+    )
+    container = client.create_container(
+        image,
+        ["python", "/job/main.py"],
+        user="10001:10001",
+        host_config=host,
+        working_dir="/job",
+        environment={"PYTHONUNBUFFERED": "1"},
+    )["Id"]
+    with closing(client.attach_socket(container, {"stdout": 1, "stderr": 1, "stream": 1})) as sock:
+        client.start(container)
+        sock._sock.recv(4096)
+        first_line = time.perf_counter() - begun
+        client.wait(container)
+    client.remove_container(container)
+    return Bare(first_line, time.perf_counter() - begun)
+
+
+def bare_rate(image: str, folder: Path, containers: int, workers: int) -> float:
+    """Containers a second with ``workers`` threads."""
+
+    def run() -> Iterator[Callable[[], object]]:
+        with closing(docker.APIClient(timeout=60)) as client:
+            while True:
+                yield lambda: bare_container(client, image, folder)
+
+    return rate(run, containers, workers)
+
+
+def rate(worker: Callable[[], Iterator[Callable[[], object]]], items: int, workers: int) -> float:
+    """Items a second when ``workers`` threads share ``items`` of them."""
+    left: queue.SimpleQueue[int] = queue.SimpleQueue()
+    for item in range(items):
+        left.put(item)
+
+    def run() -> None:
+        steps = worker()
+        for step in steps:
+            try:
+                left.get_nowait()
+            except queue.Empty:
+                break
+            step()
+
+    threads = [threading.Thread(target=run, daemon=True) for _ in range(workers)]
+    begun = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    return items / (time.perf_counter() - begun)
+
+
+def best_bare_rate(image: str, folder: Path, containers: int) -> tuple[float, int]:
+    """The best rate over concurrencies and the concurrency it was reached at."""
+    tried = {n: bare_rate(image, folder, max(16, containers // 5), n) for n in (2, 3, 4, 6)}
+    best = max(tried, key=lambda n: tried[n])
+    return max(tried[best], bare_rate(image, folder, containers, best)), best
+
+
+async def spawn_rate(interpreter: str, folder: Path, items: int, workers: int) -> float:
+    """Interpreters a second that run ``print(1)`` and whose output and end are read."""
+    left = iter(range(items))
+
+    async def run() -> None:
+        for _ in left:
+            process = await asyncio.create_subprocess_exec(
+                interpreter, "main.py", cwd=folder, stdout=asyncio.subprocess.PIPE
+            )
+            await process.communicate()
+
+    begun = time.perf_counter()
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+        for _ in range(workers):
+            group.create_task(run())
+    return items / (time.perf_counter() - begun)
+
+
+async def best_spawn_rate(
+    folder: Path, items: int, interpreter: str = sys.executable
+) -> tuple[float, int]:
+    tried = {n: await spawn_rate(interpreter, folder, items, n) for n in (1, 2, 3, 4, 8)}
+    best = max(tried, key=lambda n: tried[n])
+    return tried[best], best
+
+
+@contextmanager
+def program_folder(folder: Path) -> Iterator[Path]:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "main.py").write_text(PROGRAM)
+    folder.chmod(0o777)
+    yield folder
+
+
+@dataclass(frozen=True, slots=True)
+class Publishing:
+    """Durable publishes of 1 KiB to a file stream."""
+
+    serial: float
+    """Seconds of one, the median."""
+    pipelined: float
+    """A second, by 64 tasks."""
+
+
+async def raw_publishing(url: str, count: int = 2000) -> Publishing:
+    """What a durable write of one record costs on the server that the stack itself uses."""
+    client = await nats.connect(url, allow_reconnect=False, connect_timeout=5)
+    js = client.jetstream(publish_async_max_pending=256)
+    await js.add_stream(name="BENCH", subjects=["bench.>"], max_bytes=64 << 20)
+    payload = b"x" * 1024
+    try:
+        times = []
+        for number in range(200):
+            begun = time.perf_counter()
+            await js.publish(f"bench.{number}", payload)
+            times.append(time.perf_counter() - begun)
+        left = iter(range(count))
+
+        async def run() -> None:
+            for number in left:
+                await js.publish(f"bench.{number}", payload)
+
+        begun = time.perf_counter()
+        async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+            for _ in range(64):
+                group.create_task(run())
+        return Publishing(sorted(times)[100], count / (time.perf_counter() - begun))
+    finally:
+        await js.delete_stream("BENCH")
+        await client.close()
