@@ -1,0 +1,210 @@
+"""Which files of a folder go into the bundle, and how do they become a .zip?"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+import pathspec
+
+IGNORE_FILES = (".gitignore", ".stokerignore")
+"""Read in every folder, in this order: the second may take back what the first ignores."""
+
+NEVER_WANTED = (".git/", ".hg/", ".svn/", "__pycache__/", ".DS_Store", "__MACOSX/")
+"""Left out unless an ignore file asks for them with ``!``."""
+
+CHECKPOINTS = (".pt", ".pth", ".ckpt", ".safetensors", ".h5", ".hdf5", ".onnx", ".bin", ".npz")
+STORED = (*CHECKPOINTS, ".zip", ".gz", ".zst", ".xz", ".png", ".jpg", ".jpeg", ".mp4", ".parquet")
+"""Suffixes of files that deflate would not shrink."""
+
+BIG_FILE = 50 << 20
+BIG_CHECKPOINT = 5 << 20
+BIG_BUNDLE = 500 << 20
+"""Bytes from which on a person is asked."""
+
+
+class PackingError(Exception):
+    """The folder cannot become a bundle; the message says what to change."""
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file of the bundle."""
+
+    name: str
+    """Its path in the bundle, with slashes."""
+    path: Path
+    size: int
+
+
+@dataclass(slots=True)
+class Plan:
+    """What would be sent, what would not, and what a person should think about first."""
+
+    folder: Path
+    files: list[File] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)
+    """Path to why; a skipped folder stands for all that it holds and ends in a slash."""
+
+    @property
+    def size(self) -> int:
+        return sum(file.size for file in self.files)
+
+    @property
+    def warnings(self) -> list[str]:
+        found = []
+        for file in sorted(self.files, key=lambda one: -one.size):
+            suffix = file.path.suffix.lower()
+            if suffix in CHECKPOINTS and file.size >= BIG_CHECKPOINT:
+                found.append(f"{file.name} looks like a checkpoint ({told_size(file.size)})")
+            elif file.size >= BIG_FILE:
+                found.append(f"{file.name} is big ({told_size(file.size)})")
+        for name in sorted({part for file in self.files for part in heavy_folder(file.name)}):
+            found.append(f"{name}/ is part of the bundle")
+        if self.size >= BIG_BUNDLE:
+            found.append(f"the bundle has {told_size(self.size)}")
+        return found
+
+
+def heavy_folder(name: str) -> tuple[str, ...]:
+    top = name.split("/", 1)[0]
+    return (top,) if top in (".git", ".venv", "venv", "env", "node_modules") else ()
+
+
+def told_size(size: float) -> str:
+    """``4.2 MiB``"""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024 or unit == "GiB":
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    raise AssertionError("unreachable")
+
+
+def plan(folder: Path) -> Plan:
+    """Looks at every file once; follows no link out of the folder."""
+    if not folder.is_dir():
+        raise PackingError(f"{folder} is not a folder")
+    made = Plan(folder)
+    root = folder.resolve()
+    rules = Rules.of_root()
+    for name, path in wanted(folder, root, "", rules, made.skipped):
+        made.files.append(File(checked_name(name), path, path.stat().st_size))
+    if not made.files:
+        raise PackingError(f"{folder} holds no file to send")
+    return made
+
+
+def checked_name(name: str) -> str:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise PackingError(f"the name {name!r} is not UTF-8: rename the file") from None
+    return name
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The ignore files from the root down to one folder, the nearest last."""
+
+    layers: tuple[tuple[str, pathspec.GitIgnoreSpec, str], ...]
+    """Prefix of the folder, what its file says, and how to name it to a person."""
+
+    @classmethod
+    def of_root(cls) -> Rules:
+        never = pathspec.GitIgnoreSpec.from_lines(NEVER_WANTED)
+        return cls((("", never, "never wanted"),))
+
+    def inside(self, folder: Path, prefix: str) -> Rules:
+        """With what the ignore files of ``folder`` add."""
+        added = []
+        for name in IGNORE_FILES:
+            file = folder / name
+            if file.is_file():
+                lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+                added.append((prefix, read_rules(file, lines), f"{prefix}{name}"))
+        return Rules((*self.layers, *added))
+
+    def against(self, name: str) -> str | None:
+        """Which file ignores ``name`` (a folder's name ends in a slash); None: it is wanted."""
+        for prefix, spec, source in reversed(self.layers):
+            decided = spec.check_file(name.removeprefix(prefix)).include
+            if decided is not None:
+                return source if decided else None
+        return None
+
+    def asked_for(self, name: str) -> bool:
+        """Whether an ignore file takes ``name`` back with ``!``."""
+        return any(
+            spec.check_file(name.removeprefix(prefix)).include is False
+            for prefix, spec, _ in self.layers
+        )
+
+
+def read_rules(file: Path, lines: list[str]) -> pathspec.GitIgnoreSpec:
+    try:
+        return pathspec.GitIgnoreSpec.from_lines(lines)
+    except ValueError as error:
+        raise PackingError(f"{file}: {error}") from error
+
+
+def wanted(
+    folder: Path, root: Path, prefix: str, rules: Rules, skipped: dict[str, str]
+) -> Iterator[tuple[str, Path]]:
+    rules = rules.inside(folder, prefix)
+    for entry in sorted(os.scandir(folder), key=lambda one: one.name):
+        path = Path(entry.path)
+        name = prefix + entry.name
+        is_folder = entry.is_dir(follow_symlinks=False)
+        shown = f"{name}/" if is_folder else name
+        why = rules.against(shown) or unfit(entry, path, root)
+        if why is None and is_folder and is_virtual_environment(path):
+            why = None if rules.asked_for(shown) else "a virtual environment"
+        if why:
+            skipped[shown] = why
+        elif is_folder:
+            yield from wanted(path, root, f"{name}/", rules, skipped)
+        else:
+            yield name, path
+
+
+def unfit(entry: os.DirEntry[str], path: Path, root: Path) -> str | None:
+    if entry.is_symlink():
+        target = path.resolve()
+        if not target.is_relative_to(root):
+            return "a link out of the folder"
+        if not target.is_file():
+            return "a link to something else than a file"
+        return None
+    if not entry.is_dir() and not entry.is_file():
+        return "not a plain file"
+    return None
+
+
+def is_virtual_environment(folder: Path) -> bool:
+    return (folder / "pyvenv.cfg").is_file() or (folder / "conda-meta").is_dir()
+
+
+def write_zip(made: Plan, target: IO[bytes], progress: Callable[[int], None]) -> None:
+    """Writes the planned files; tells ``progress`` the bytes that it has read."""
+    with zipfile.ZipFile(target, "w", strict_timestamps=False) as archive:
+        for file in made.files:
+            add(archive, file, progress)
+
+
+def add(archive: zipfile.ZipFile, file: File, progress: Callable[[int], None]) -> None:
+    info = zipfile.ZipInfo.from_file(file.path, file.name, strict_timestamps=False)
+    stored = file.path.suffix.lower() in STORED
+    info.compress_type = zipfile.ZIP_STORED if stored else zipfile.ZIP_DEFLATED
+    info._compresslevel = 1  # type: ignore[attr-defined]  # no public name before 3.13
+    try:
+        source = file.path.open("rb")
+    except OSError as error:
+        raise PackingError(f"{file.name} cannot be read: {error.strerror}") from error
+    with source, archive.open(info, "w", force_zip64=file.size >= 1 << 31) as sink:
+        while part := source.read(1 << 20):
+            sink.write(part)
+            progress(len(part))
