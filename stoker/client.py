@@ -1,0 +1,176 @@
+"""How do scripts and notebooks submit jobs and follow them?"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from stoker.answers import (
+    Gap,
+    Job,
+    JobPage,
+    LogPiece,
+    Refused,
+    StokerError,
+    Unreachable,
+    Worker,
+    read_job,
+    read_problem,
+    read_worker,
+)
+from stoker.packing import PackingError, plan, write_zip
+from stoker.transport import Progress, Transport, Upload, checked_url
+
+__all__ = (
+    "Client",
+    "Gap",
+    "Job",
+    "JobPage",
+    "LogPiece",
+    "PackingError",
+    "Refused",
+    "StokerError",
+    "Unreachable",
+    "Worker",
+)
+
+DEFAULT_URL = "http://127.0.0.1:8900"
+SOONEST, LATEST = 0.1, 1.0
+"""Seconds between two looks of ``wait``: first and last."""
+
+
+class Client:
+    """A Stoker server. Without a URL it takes ``STOKER_URL`` or this machine's own ``stoker up``.
+
+    ::
+
+        job = Client().submit("training", arguments=["--epochs", "3"], resources={"gpus": 1})
+        for piece in Client().follow(job.id):
+            ...
+    """
+
+    def __init__(self, url: str | None = None, *, timeout: float = 30.0) -> None:
+        self.url = checked_url(url or os.environ.get("STOKER_URL") or DEFAULT_URL)
+        self.transport = Transport(self.url, timeout)
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Nothing stays open between requests; ``with`` is there for taste."""
+
+    def submit(
+        self,
+        path: str | Path,
+        *,
+        key: str | None = None,
+        progress: Progress | None = None,
+        **spec: Any,
+    ) -> Job:
+        """Sends a folder or a .zip and answers when the job is stored safely.
+
+        ``spec`` takes the fields of the job: name, entry, arguments, environment, pool, priority,
+        resources, timeout, grace, retries, network, python, image. The same ``key`` gets the same
+        job, however often it is sent.
+        """
+        source = Path(path)
+        key = key or secrets.token_hex(16)
+        if source.is_file():
+            return self.send(source, spec, key, progress)
+        made = plan(source)
+        spec.setdefault("name", source.resolve().name)
+        with tempfile.NamedTemporaryFile(prefix="stoker-", suffix=".zip") as file:
+            write_zip(made, file, lambda _: None)
+            file.flush()
+            return self.send(Path(file.name), spec, key, progress)
+
+    def send(
+        self, zipped: Path, spec: Mapping[str, Any], key: str, progress: Progress | None = None
+    ) -> Job:
+        """Sends a .zip as it is."""
+        upload = Upload(spec, zipped, progress or (lambda _: None))
+        return read_job(self.transport.upload("/api/v1/jobs", upload, key))
+
+    def submit_stored(self, bundle: str, *, key: str | None = None, **spec: Any) -> Job:
+        """Submits a bundle that the server has already, by its digest."""
+        value = {"spec": spec, "bundle": bundle}
+        return read_job(self.transport.post("/api/v1/jobs", value, key or secrets.token_hex(16)))
+
+    def jobs(
+        self,
+        *,
+        state: str | None = None,
+        text: str | None = None,
+        pool: str | None = None,
+        before: str | None = None,
+        limit: int = 100,
+    ) -> JobPage:
+        """Newest first; ``before`` is the last id of the page before."""
+        asked = {"state": state, "text": text, "pool": pool, "before": before, "limit": limit}
+        query = urlencode({name: value for name, value in asked.items() if value is not None})
+        answer = self.transport.get(f"/api/v1/jobs?{query}")
+        jobs = tuple(read_job(row) for row in answer["jobs"])
+        return JobPage(jobs, answer.get("counts") or {}, bool(answer.get("more")))
+
+    def job(self, job: str) -> Job:
+        return read_job(self.transport.get(f"/api/v1/jobs/{quote(job, safe='')}"))
+
+    def cancel(self, job: str) -> Job:
+        return read_job(self.transport.post(f"/api/v1/jobs/{quote(job, safe='')}/cancel", {}))
+
+    def retry(self, job: str, *, key: str | None = None) -> Job:
+        """The same spec and bundle as a new job."""
+        path = f"/api/v1/jobs/{quote(job, safe='')}/retry"
+        return read_job(self.transport.post(path, {}, key or secrets.token_hex(16)))
+
+    def wait(self, job: str, timeout: float | None = None) -> Job:
+        """The job when it has ended; ``TimeoutError`` where that takes longer."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        pause = SOONEST
+        while not (found := self.job(job)).ended:
+            if deadline is not None and time.monotonic() + pause > deadline:
+                raise TimeoutError(f"job {job} is {found.state} after {timeout:g} seconds")
+            time.sleep(pause)
+            pause = min(LATEST, pause * 1.3)
+        return found
+
+    def log(self, job: str, *, attempt: int | None = None) -> Iterator[bytes]:
+        """The stored log of one attempt (the newest), part by part; it does not wait for more."""
+        query = f"?attempt={attempt}" if attempt else ""
+        yield from self.transport.stream(f"/api/v1/jobs/{quote(job, safe='')}/log{query}")
+
+    def follow(self, job: str, *, after: str = "0.0.0") -> Iterator[LogPiece | Gap | Job]:
+        """The log from its first line to the job's end, as it comes; reconnects by itself.
+
+        Yields the job whenever its state changes; ends after it has ended and all was read.
+        """
+        from stoker.following import followed
+
+        yield from followed(self.url, job, after)
+
+    def workers(self) -> tuple[Worker, ...]:
+        answer = self.transport.get("/api/v1/workers")
+        return tuple(read_worker(row) for row in answer["workers"])
+
+    def drain(self, worker: str, drain: bool = True) -> None:
+        """Takes nothing new (or again); what runs there goes on."""
+        path = f"/api/v1/workers/{quote(worker, safe='')}/drain"
+        self.transport.post(path, {"drain": drain})
+
+
+def problem_of(message: Mapping[str, Any]) -> Refused:
+    """The refusal that a WebSocket's ``error`` message carries."""
+    problem = message.get("problem") or {}
+    return read_problem(int(problem.get("status") or 500), problem)

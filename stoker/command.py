@@ -1,0 +1,107 @@
+"""Which subcommands are there, and how does the command end when something goes wrong?"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+import stoker
+from stoker import exits
+from stoker.answers import StokerError
+from stoker.commands import jobs, join, logs, machine, submit, up, workers
+from stoker.packing import PackingError
+
+app = typer.Typer(
+    name="stoker",
+    help="Feeds training code to whatever machines you own.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+worker = typer.Typer(no_args_is_help=True, help="The machines that run jobs.")
+
+START, USE, RUN, HELP = "Start", "Jobs", "Machines and services", "Help yourself"
+
+app.command(rich_help_panel=START)(up.up)
+app.command(rich_help_panel=START)(up.demo)
+app.command(rich_help_panel=USE)(submit.submit)
+app.command(rich_help_panel=USE)(jobs.jobs)
+app.command(rich_help_panel=USE)(jobs.show)
+app.command(rich_help_panel=USE)(logs.logs)
+app.command(rich_help_panel=USE)(logs.wait)
+app.command(rich_help_panel=USE)(jobs.cancel)
+app.command(rich_help_panel=USE)(jobs.retry)
+app.command(rich_help_panel=RUN)(workers.workers)
+app.add_typer(worker, name="worker", rich_help_panel=RUN)
+worker.command("list")(workers.workers)
+worker.command()(workers.drain)
+app.command(rich_help_panel=RUN)(join.agent)
+app.command(rich_help_panel=RUN)(join.serve)
+app.command(rich_help_panel=HELP)(machine.doctor)
+app.command(rich_help_panel=HELP)(machine.decode)
+app.command("nats-context", rich_help_panel=HELP)(machine.nats_context)
+app.command(rich_help_panel=HELP)(machine.version)
+
+
+def show_version(asked: bool) -> None:
+    if asked:
+        sys.stdout.write(f"stoker {stoker.__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    _: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show it.")
+    ] = False,
+) -> None:
+    pass
+
+
+def run(arguments: list[str]) -> int:
+    """The exit code; every trouble is one line on standard error."""
+    mine, program = split(arguments)
+    try:
+        code = app(mine, prog_name="stoker", standalone_mode=False, obj=program)
+        return code if isinstance(code, int) else 0
+    except (StokerError, PackingError) as error:
+        return failed(str(error))
+    except KeyboardInterrupt:
+        return exits.DETACHED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return exits.SIGNAL + 13
+    except (typer.Abort, EOFError):
+        return failed("stopped; nothing was done")
+    except OSError as error:
+        return failed(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    except Exception as error:
+        return usage_or_defect(error)
+
+
+def split(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """``submit … -- args``: what comes after ``--`` is the program's, whatever it looks like."""
+    if arguments[:1] != ["submit"] or "--" not in arguments:
+        return arguments, []
+    at = arguments.index("--")
+    return arguments[:at], arguments[at + 1 :]
+
+
+def usage_or_defect(error: Exception) -> int:
+    """Typer's complaints carry their own text; anything else is a defect of ours."""
+    tell = getattr(error, "format_message", None)
+    if tell is not None:
+        hint = " (the program's own arguments come after --)" if "extra argument" in tell() else ""
+        return failed(f"{tell()}{hint}", exits.USAGE)
+    if "STOKER_DEBUG" in os.environ:
+        raise error
+    return failed(f"a defect in Stoker: {error!r} (STOKER_DEBUG=1 shows where)")
+
+
+def failed(text: str, code: int = exits.TROUBLE) -> int:
+    line = " ".join(text.split())
+    sys.stderr.write(f"stoker: {line}\n")
+    return code

@@ -1,0 +1,88 @@
+"""``stoker doctor``, ``decode``, ``nats-context``, ``version``: what helps a person look inside?"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import stoker
+from stoker import config
+from stoker.commands.common import AsJson, Server
+from stoker.terminal import console, say, show_json
+
+STYLES = {"PASS": "green", "FAIL": "bold red", "NOTE": "yellow"}
+
+
+def doctor(
+    data: Annotated[Path | None, typer.Option(help="The data folder of stoker up.")] = None,
+    port: Annotated[int, typer.Option(help="The page's port.")] = config.PORT,
+    nats_server: Annotated[Path | None, typer.Option(help="Your own nats-server.")] = None,
+    as_json: AsJson = False,
+    server: Server = None,
+) -> None:
+    """Check this machine: PASS, or FAIL with what to do. Ends with 1 where something fails."""
+    from dataclasses import asdict
+
+    from stoker.checks import checks
+    from stoker.client import DEFAULT_URL
+
+    made = checks(config.data_folder(data), port, nats_server, server or DEFAULT_URL)
+    if as_json:
+        show_json([asdict(check) for check in made])
+    else:
+        for check in made:
+            style = STYLES[check.state]
+            console().print(f"[{style}]{check.state}[/] {check.name}:", end=" ")
+            console().print(check.text, markup=False)
+            if check.fix and check.state != "PASS":
+                console().print(f"     → {check.fix}", markup=False)
+    if any(check.state == "FAIL" for check in made):
+        raise typer.Exit(1)
+
+
+def decode(
+    type_name: Annotated[
+        str | None, typer.Argument(metavar="TYPE", help="Such as JobFact; guessed without.")
+    ] = None,
+) -> None:
+    """Read one message of the bus on standard input, print it as JSON."""
+    from stoker import decode as module
+
+    raise typer.Exit(module.main([type_name] if type_name else []))
+
+
+def nats_context(
+    name: Annotated[str, typer.Argument(help="Name of the context.")] = "stoker",
+    nats: Annotated[
+        str | None, typer.Option(envvar="STOKER_NATS", metavar="URL", help="NATS' address.")
+    ] = None,
+    credentials: Annotated[Path | None, typer.Option(help="A .creds file.")] = None,
+    select: Annotated[bool, typer.Option("--select", help="Make it the CLI's default.")] = False,
+) -> None:
+    """Write a context for the NATS CLI: nats --context stoker sub 'stoker.>'"""
+    folder = Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser() / "nats"
+    (folder / "context").mkdir(parents=True, exist_ok=True)
+    context = {
+        "description": "Stoker",
+        "url": ",".join(config.nats_servers(nats)),
+        "creds": str(credentials.absolute()) if credentials else "",
+    }
+    file = folder / "context" / f"{name}.json"
+    file.touch(mode=0o600)
+    file.write_text(json.dumps(context, indent=2) + "\n")
+    if select:
+        (folder / "context.txt").write_text(name)
+    say(f"{file} names {context['url']}; try: nats --context {name} stream ls")
+
+
+def version(as_json: AsJson = False) -> None:
+    """Show the version."""
+    if as_json:
+        return show_json({"stoker": stoker.__version__, "python": sys.version.split()[0]})
+    sys.stdout.write(f"stoker {stoker.__version__}\n")
+    return None

@@ -1,0 +1,185 @@
+"""``stoker submit``: how does a folder or a .zip become a job?"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from stoker.answers import Job, StokerError
+from stoker.client import Client
+from stoker.commands.common import AsJson, Server, one_job
+from stoker.packing import Plan, plan, told_size, write_zip
+from stoker.terminal import dim, say, show_json
+
+SKIPPED_SHOWN = 8
+BAR_FROM = 1 << 20
+"""Bytes from which on a progress bar is worth it."""
+
+Option = typer.Option
+
+
+def submit(
+    context: typer.Context,
+    path: Annotated[Path | None, typer.Argument(help="A folder or a .zip.")] = None,
+    entry: Annotated[str | None, Option(help="File to run.", show_default="main.py")] = None,
+    name: Annotated[str | None, Option(help="A name for people.")] = None,
+    pool: Annotated[str | None, Option(help="Which workers may take it.")] = None,
+    priority: Annotated[int | None, Option(help="Higher goes first, -100 to 100.")] = None,
+    cpus: Annotated[float | None, Option(help="Processor cores.")] = None,
+    memory: Annotated[str | None, Option(help="Such as 512m or 4g.")] = None,
+    gpus: Annotated[int | None, Option(help="GPUs.")] = None,
+    shm: Annotated[str | None, Option(help="Size of /dev/shm.")] = None,
+    timeout: Annotated[str | None, Option(help="Longest run, such as 90, 15m or 1h30m.")] = None,
+    grace: Annotated[str | None, Option(help="From SIGTERM to SIGKILL, such as 30s.")] = None,
+    retries: Annotated[int | None, Option(help="Tries after the first.")] = None,
+    network: Annotated[str | None, Option(help="none or full.")] = None,
+    python: Annotated[str | None, Option(help="Version, such as 3.12.")] = None,
+    image: Annotated[str | None, Option(help="Base image instead of the pool's.")] = None,
+    env: Annotated[
+        list[str] | None, Option("--env", "-e", metavar="K=V", help="K alone takes your own value.")
+    ] = None,
+    like: Annotated[
+        str | None,
+        Option(metavar="JOB", help="That job's spec; without PATH its files too."),
+    ] = None,
+    follow: Annotated[bool, Option("--follow", "-f", help="Follow the log to the end.")] = False,
+    yes: Annotated[bool, Option("--yes", "-y", help="Do not ask about big files.")] = False,
+    as_json: AsJson = False,
+    server: Server = None,
+) -> None:
+    """Send a folder or a .zip and run it. The program's own arguments come after --."""
+    client = Client(server)
+    old = one_job(client, like) if like else None
+    spec: dict[str, Any] = {
+        "entry": entry,
+        "name": name,
+        "pool": pool,
+        "priority": priority,
+        "resources": given({"cpus": cpus, "memory": memory, "gpus": gpus, "shm": shm}),
+        "timeout": timeout,
+        "grace": grace,
+        "retries": retries,
+        "network": network,
+        "python": python,
+        "image": image,
+        "environment": environment(env or []),
+        "arguments": context.obj or [],
+    }
+    job = sent(client, path, merged(old, given(spec)), old, yes)
+    told(client, job, as_json)
+    if follow:
+        from stoker.commands.logs import follow_to_end
+
+        follow_to_end(client, job.id)
+
+
+def given(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Only what was asked for: the rest is the server's to choose."""
+    return {name: value for name, value in values.items() if value not in (None, {}, [])}
+
+
+def merged(old: Job | None, new: dict[str, Any]) -> dict[str, Any]:
+    """The old job's spec with what is new on top; resources and environment by entry."""
+    base = dict(old.raw.get("spec") or {}) if old else {}
+    for part in ("resources", "environment"):
+        if part in new:
+            new[part] = {**(base.get(part) or {}), **new[part]}
+    return {**base, **new}
+
+
+def environment(entries: list[str]) -> dict[str, str]:
+    values = {}
+    for entry in entries:
+        name, equals, value = entry.partition("=")
+        if not equals and name not in os.environ:
+            raise StokerError(f"--env {name}: write {name}=VALUE, or set {name} in your own shell")
+        values[name] = value if equals else os.environ[name]
+    return values
+
+
+def sent(
+    client: Client, path: Path | None, spec: dict[str, Any], old: Job | None, yes: bool
+) -> Job:
+    key = secrets.token_hex(16)
+    if path is None:
+        if old is None:
+            raise StokerError("say what to send: stoker submit FOLDER, or --like JOB")
+        return client.submit_stored(old.raw["bundle"], key=key, **spec)
+    if not path.exists():
+        raise StokerError(f"there is no {path}")
+    if path.is_file():
+        with bar("sending", path.stat().st_size) as progress:
+            return client.send(path, spec, key, progress)
+    return folder_sent(client, path, spec, key, yes)
+
+
+def folder_sent(client: Client, path: Path, spec: dict[str, Any], key: str, yes: bool) -> Job:
+    made = plan(path)
+    told_plan(made)
+    if made.warnings and not yes:
+        confirmed(made.warnings)
+    spec.setdefault("name", path.resolve().name)
+    with tempfile.NamedTemporaryFile(prefix="stoker-", suffix=".zip") as file:
+        packed = 0
+
+        with bar("packing", made.size) as progress:
+
+            def count(size: int) -> None:
+                nonlocal packed
+                packed += size
+                progress(packed)
+
+            write_zip(made, file, count)
+            file.flush()
+        with bar("sending", Path(file.name).stat().st_size) as progress:
+            return client.send(Path(file.name), spec, key, progress)
+
+
+def told_plan(made: Plan) -> None:
+    say(dim(f"{len(made.files)} files, {told_size(made.size)}"))
+    shown = [f"{name} ({why})" for name, why in list(made.skipped.items())[:SKIPPED_SHOWN]]
+    if shown:
+        more = len(made.skipped) - len(shown)
+        say(dim(f"left out: {', '.join(shown)}{f' and {more} more' if more else ''}"))
+
+
+def confirmed(warnings: list[str]) -> None:
+    for warning in warnings:
+        say(f"warning: {warning}")
+    if sys.stdin.isatty() and sys.stderr.isatty() and not typer.confirm("Send it all?", err=True):
+        raise StokerError("nothing was sent; list what to leave out in .stokerignore")
+
+
+@contextmanager
+def bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A progress bar on a terminal; nothing elsewhere, or where it would only flash."""
+    if total < BAR_FROM or not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
+
+    from stoker.terminal import console
+
+    columns = ("{task.description}", BarColumn(), DownloadColumn(True), TransferSpeedColumn())
+    with Progress(*columns, console=console(stderr=True), transient=True) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda done: progress.update(task, completed=done)
+
+
+def told(client: Client, job: Job, as_json: bool) -> None:
+    for note in job.notes:
+        say(f"note: {note}")
+    if as_json:
+        return show_json(dict(job.raw))
+    sys.stdout.write(f"{job.id}\n")
+    sys.stdout.flush()
+    say(dim(f"{job.state}; page: {client.url}/jobs/{job.id}"))
+    return None

@@ -1,0 +1,95 @@
+"""``stoker up`` and ``stoker demo``: how does one machine become a whole Stoker?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from stoker import config
+
+if TYPE_CHECKING:
+    from stoker.stack import UpConfig
+
+Data = Annotated[
+    Path | None, typer.Option(help="Folder for all it keeps (or STOKER_DATA).", show_default=False)
+]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="The page's port; 0 for any.")]
+Host = Annotated[str, typer.Option(help="Address to listen on.")]
+AllowHost = Annotated[
+    list[str] | None, typer.Option(help="Another name under which the page may be opened.")
+]
+NatsPort = Annotated[
+    int | None, typer.Option(min=0, max=65535, help="NATS' port; 0 for any.", show_default="4222")
+]
+NatsServer = Annotated[Path | None, typer.Option(help="Your own nats-server.")]
+Runtime = Annotated[
+    str, typer.Option(envvar="STOKER_RUNTIME", show_envvar=False, help="auto, docker or process.")
+]
+BaseImage = Annotated[
+    str | None,
+    typer.Option(envvar="STOKER_BASE_IMAGE", show_envvar=False, help="Image of plain bundles."),
+]
+Slots = Annotated[int | None, typer.Option(min=1, help="Jobs at one time.")]
+Browser = Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page.")]
+
+
+def up(
+    data: Data = None,
+    port: Port = config.PORT,
+    host: Host = "127.0.0.1",
+    allow_host: AllowHost = None,
+    nats_port: NatsPort = None,
+    nats_server: NatsServer = None,
+    runtime: Runtime = "auto",
+    base_image: BaseImage = None,
+    slots: Slots = None,
+    browser: Browser = False,
+) -> None:
+    """Start everything on this machine: NATS, services, one worker, the page."""
+    from stoker import session
+
+    asked = asked_for(
+        data=data,
+        port=port,
+        host=host,
+        hosts=tuple(allow_host or ()),
+        nats_port=nats_port,
+        nats_binary=nats_server,
+        agent={"runtime": runtime, "base_image": base_image, "slots": slots},
+    )
+    raise typer.Exit(session.run(asked, browser=browser))
+
+
+def demo(
+    once: Annotated[
+        bool, typer.Option("--once", help="Stop afterwards, with the job's own code.")
+    ] = False,
+    data: Data = None,
+    port: Port = config.PORT,
+    nats_port: NatsPort = None,
+    nats_server: NatsServer = None,
+    runtime: Runtime = "auto",
+    base_image: BaseImage = None,
+    slots: Slots = None,
+    browser: Browser = False,
+) -> None:
+    """Start everything, train a small network, and show where to look at it."""
+    from stoker import session
+
+    asked = asked_for(
+        data=data,
+        port=port,
+        nats_port=nats_port,
+        nats_binary=nats_server,
+        agent={"runtime": runtime, "base_image": base_image, "slots": slots},
+    )
+    raise typer.Exit(session.run(asked, browser=browser, demo=True, once=once))
+
+
+def asked_for(*, data: Path | None, agent: dict[str, Any], **rest: Any) -> UpConfig:
+    from stoker.parts import AgentFlags
+    from stoker.stack import UpConfig
+
+    return UpConfig(data=config.data_folder(data), agent=AgentFlags(**agent), **rest)

@@ -1,0 +1,101 @@
+"""What do flags, the environment and files set, and what holds where they are silent?"""
+
+from __future__ import annotations
+
+import json
+import os
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stoker.answers import StokerError
+
+PORT = 8900
+NATS_PORT = 4222
+ADDRESS_FILE = "up.json"
+AGENT_FIELDS = frozenset(
+    {"name", "pool", "labels", "runtime", "work", "capacity", "base_image", "servers"}
+)
+AGENT_FIELDS_TOO = frozenset({"credentials"})
+CAPACITY_FIELDS = frozenset({"cpus", "memory", "gpus", "slots"})
+
+
+def data_folder(asked: Path | None = None) -> Path:
+    """Where ``stoker up`` keeps all that it has: the flag, ``STOKER_DATA``, or the home folder."""
+    if asked is not None:
+        return asked.expanduser().absolute()
+    if named := os.environ.get("STOKER_DATA"):
+        return Path(named).expanduser().absolute()
+    base = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
+    return Path(base).expanduser().absolute() / "stoker"
+
+
+def nats_servers(asked: str | None) -> tuple[str, ...]:
+    """From a list with commas; else of a running ``stoker up``; else the default."""
+    if asked:
+        return tuple(part.strip() for part in asked.split(",") if part.strip())
+    address = read_address(data_folder())
+    return (address.nats if address else f"nats://127.0.0.1:{NATS_PORT}",)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a running ``stoker up`` listens; it writes this into its data folder."""
+
+    url: str
+    nats: str
+    pid: int
+
+
+def write_address(data: Path, address: Address) -> None:
+    file = data / ADDRESS_FILE
+    fresh = file.with_suffix(".new")
+    fresh.write_text(json.dumps({"url": address.url, "nats": address.nats, "pid": address.pid}))
+    fresh.replace(file)
+
+
+def read_address(data: Path) -> Address | None:
+    """None where nothing runs there."""
+    try:
+        address = Address(**json.loads((data / ADDRESS_FILE).read_text()))
+        os.kill(address.pid, 0)
+    except PermissionError:
+        return address
+    except (OSError, ValueError, TypeError):
+        return None
+    return address
+
+
+def read_agent_file(path: Path) -> dict[str, Any]:
+    """The table ``[agent]`` of a TOML file, checked for fields that nobody knows."""
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise StokerError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise StokerError(f"{path} is not TOML: {error}") from error
+    agent = table.get("agent")
+    if not isinstance(agent, dict):
+        raise StokerError(f"{path} has no table [agent]")
+    check_fields(path, "agent", agent, AGENT_FIELDS | AGENT_FIELDS_TOO)
+    check_fields(path, "agent.capacity", agent.get("capacity") or {}, CAPACITY_FIELDS)
+    return agent
+
+
+def check_fields(path: Path, table: str, values: dict[str, Any], known: frozenset[str]) -> None:
+    if unknown := sorted(values.keys() - known):
+        raise StokerError(
+            f"{path}: [{table}] has no field {unknown[0]!r}; known are {', '.join(sorted(known))}"
+        )
+
+
+def labels(entries: list[str]) -> dict[str, str]:
+    """From ``key=value`` flags."""
+    found = {}
+    for entry in entries:
+        key, equals, value = entry.partition("=")
+        if not equals or not key:
+            raise StokerError(f"--label {entry}: write KEY=VALUE")
+        found[key] = value
+    return found

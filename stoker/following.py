@@ -1,0 +1,174 @@
+"""How is a job's log followed over a WebSocket, through every break of the line?"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import queue
+import threading
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import suppress
+from typing import Any
+
+import aiohttp
+
+from stoker.answers import Gap, Job, LogPiece, Refused, StokerError, read_job, read_problem
+
+BACKLOG = 256
+"""Events that wait for a slow reader before the socket is no longer read."""
+HEARTBEAT = 10.0
+"""Seconds between pings; a dead line is noticed after one and a half of it."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
+CONNECT = 10.0
+"""Seconds."""
+FINAL = frozenset({400, 401, 403, 404, 410, 422})
+"""HTTP statuses that asking again does not change."""
+
+Event = LogPiece | Gap | Job
+
+
+async def follow(url: str, job: str, after: str = "0.0.0") -> AsyncIterator[Event]:
+    """Reconnects at the cursor that it has reached, for as long as it is read."""
+    pause = FIRST_PAUSE
+    line = Line(after)
+    timeout = aiohttp.ClientTimeout(total=None, connect=CONNECT)
+    async with aiohttp.ClientSession(timeout=timeout) as session:
+        while not line.over:
+            try:
+                async for event in line.events(session, f"{url}/api/v1/jobs/{job}/log/ws"):
+                    pause = FIRST_PAUSE
+                    yield event
+            except aiohttp.WSServerHandshakeError as error:
+                if error.status in FINAL:
+                    raise refused(error, job) from error
+            except (aiohttp.ClientError, OSError, TimeoutError):
+                pass
+            if not line.over:
+                await asyncio.sleep(pause)
+                pause = min(LONGEST_PAUSE, pause * 2)
+
+
+def refused(error: aiohttp.WSServerHandshakeError, job: str) -> Refused:
+    detail = f"there is no job {job}" if error.status == 404 else error.message
+    return Refused(error.status, f"http_{error.status}", detail)
+
+
+class Line:
+    """The place that one reader has reached, over any number of connections."""
+
+    def __init__(self, after: str) -> None:
+        self.cursor = after
+        self.over = False
+
+    async def events(self, session: aiohttp.ClientSession, url: str) -> AsyncIterator[Event]:
+        """What one connection brings; ends when it breaks."""
+        async with session.ws_connect(
+            url, params={"after": self.cursor}, heartbeat=HEARTBEAT, max_msg_size=8 << 20
+        ) as socket:
+            async for message in socket:
+                if message.type is aiohttp.WSMsgType.BINARY:
+                    piece = read_piece(message.data)
+                    self.cursor = piece.cursor
+                    yield piece
+                elif message.type is aiohttp.WSMsgType.TEXT:
+                    event = self.control(json.loads(message.data))
+                    if event is not None:
+                        yield event
+                    if self.over:
+                        return
+
+    def control(self, message: Mapping[str, Any]) -> Event | None:
+        match message.get("type"):
+            case "job":
+                return read_job(message)
+            case "gap":
+                end = message["offset"] + message["length"]
+                self.cursor = f"{message['attempt']}.{message['rank']}.{end}"
+                return Gap(f"{message['length']} bytes of the log could not be kept", message)
+            case "end":
+                self.over = True
+            case "error":
+                problem = message.get("problem") or {}
+                if problem.get("status") in FINAL:
+                    raise read_problem(problem["status"], problem)
+        return None
+
+
+def read_piece(frame: bytes) -> LogPiece:
+    """A binary frame: the header's length in four bytes, the header as JSON, the log's bytes."""
+    size = int.from_bytes(frame[:4], "big")
+    header = json.loads(frame[4 : 4 + size])
+    return LogPiece(
+        attempt=header["attempt"],
+        rank=header["rank"],
+        offset=header["offset"],
+        time=header["time"],
+        spans=tuple((stream, length) for stream, length in header["spans"]),
+        data=frame[4 + size :],
+    )
+
+
+def followed(url: str, job: str, after: str) -> Iterator[Event]:
+    """``follow`` for callers without an event loop, or inside a notebook's."""
+    channel = Channel(url, job, after)
+    thread = threading.Thread(target=channel.run, name="stoker-follow", daemon=True)
+    thread.start()
+    try:
+        yield from channel.events()
+    finally:
+        channel.stop()
+        thread.join(timeout=5)
+
+
+class Channel:
+    """A thread's event loop on one side, a plain iterator on the other."""
+
+    def __init__(self, url: str, job: str, after: str) -> None:
+        self.source = follow(url, job, after)
+        self.queue: queue.Queue[Event | Exception | None] = queue.Queue(BACKLOG)
+        self.stopped = threading.Event()
+        self.loop = asyncio.new_event_loop()
+        self.task: asyncio.Task[None] | None = None
+
+    def run(self) -> None:
+        with (
+            asyncio.Runner(loop_factory=lambda: self.loop) as runner,
+            suppress(asyncio.CancelledError),
+        ):
+            runner.run(self.pump())
+
+    async def pump(self) -> None:
+        self.task = asyncio.current_task()
+        try:
+            async for event in self.source:
+                await self.put(event)
+            await self.put(None)
+        except StokerError as error:
+            await self.put(error)
+        except Exception as error:
+            await self.put(StokerError(f"the log cannot be followed: {error!r}"))
+
+    async def put(self, event: Event | Exception | None) -> None:
+        """Waits for a slow reader without blocking the heartbeat."""
+        while not self.stopped.is_set():
+            try:
+                return self.queue.put_nowait(event)
+            except queue.Full:
+                await asyncio.sleep(0.01)
+        return None
+
+    def events(self) -> Iterator[Event]:
+        while True:
+            event = self.queue.get()
+            if event is None:
+                return
+            if isinstance(event, Exception):
+                raise event
+            yield event
+
+    def stop(self) -> None:
+        self.stopped.set()
+        task = self.task
+        if task is not None:
+            with suppress(RuntimeError):  # The loop has ended by itself.
+                self.loop.call_soon_threadsafe(task.cancel)

@@ -1,0 +1,188 @@
+"""How does one HTTP request get its answer, over the standard library alone?"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import secrets
+import ssl
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from stoker.answers import Refused, StokerError, Unreachable, read_problem
+
+PART = 256 * 1024
+"""Bytes of a file that are read and sent at a time."""
+TRIES = 5
+FIRST_PAUSE = 0.3
+"""Seconds; doubled after each try."""
+TRY_AGAIN = frozenset({429, 502, 503, 504})
+LARGEST_ANSWER = 64 << 20
+CHECKED_A_SECOND = 2 << 20
+"""Bytes of a bundle that the slowest server checks in a second."""
+
+Progress = Callable[[int], None]
+"""Told the bytes that have been sent so far; starts again from 0 when the request is repeated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A multipart body: the spec first, then the file."""
+
+    spec: Mapping[str, Any]
+    file: Path
+    progress: Progress
+
+    def parts(self, boundary: str) -> tuple[bytes, bytes]:
+        head = (
+            f'--{boundary}\r\nContent-Disposition: form-data; name="spec"\r\n'
+            f"Content-Type: application/json\r\n\r\n{json.dumps(dict(self.spec))}\r\n"
+            f'--{boundary}\r\nContent-Disposition: form-data; name="bundle"; filename="bundle.zip"'
+            "\r\nContent-Type: application/zip\r\n\r\n"
+        )
+        return head.encode(), f"\r\n--{boundary}--\r\n".encode()
+
+    def body(self, boundary: str) -> Iterator[bytes]:
+        head, tail = self.parts(boundary)
+        yield head
+        sent = 0
+        with self.file.open("rb") as file:
+            while part := file.read(PART):
+                yield part
+                sent += len(part)
+                self.progress(sent)
+        yield tail
+
+    def length(self, boundary: str) -> int:
+        return sum(map(len, self.parts(boundary))) + self.file.stat().st_size
+
+    @property
+    def patience(self) -> float:
+        """Seconds more that the answer may take: it comes after the server's check."""
+        return self.file.stat().st_size / CHECKED_A_SECOND
+
+
+@dataclass(frozen=True, slots=True)
+class Transport:
+    """One server. Every request opens its own connection, so it may be used from threads."""
+
+    url: str
+    timeout: float = 30.0
+    """Seconds without a byte after which a request is given up."""
+
+    def get(self, path: str) -> Any:
+        return self.repeated(lambda: self.once("GET", path, b"", {}))
+
+    def post(self, path: str, value: Mapping[str, Any], key: str | None = None) -> Any:
+        """Repeated after network trouble: what is posted must be idempotent or carry a key."""
+        headers = {"Content-Type": "application/json", **key_header(key)}
+        body = json.dumps(dict(value)).encode()
+        return self.repeated(lambda: self.once("POST", path, body, headers))
+
+    def upload(self, path: str, upload: Upload, key: str) -> Any:
+        boundary = f"stoker-{secrets.token_hex(16)}"
+
+        def send() -> Any:
+            headers = {
+                "Content-Type": f"multipart/form-data; boundary={boundary}",
+                "Content-Length": str(upload.length(boundary)),
+                **key_header(key),
+            }
+            return self.once("POST", path, upload.body(boundary), headers, upload.patience)
+
+        return self.repeated(send)
+
+    def repeated(self, send: Callable[[], Any]) -> Any:
+        pause = FIRST_PAUSE
+        for left in reversed(range(TRIES)):
+            try:
+                return send()
+            except Unreachable:
+                if not left:
+                    raise
+            except Refused as refused:
+                if not left or refused.status not in TRY_AGAIN:
+                    raise
+            time.sleep(pause)
+            pause *= 2
+        raise AssertionError("unreachable")
+
+    def once(
+        self,
+        method: str,
+        path: str,
+        body: bytes | Iterator[bytes],
+        headers: Mapping[str, str],
+        patience: float = 0.0,
+    ) -> Any:
+        with self.answer(method, path, body, headers, patience) as answer:
+            data = answer.read(LARGEST_ANSWER)
+        if answer.status >= 300:
+            raise refusal(answer.status, data)
+        return json.loads(data) if data else {}
+
+    def stream(self, path: str) -> Iterator[bytes]:
+        """The body of a GET, part by part."""
+        with self.answer("GET", path, b"", {}) as answer:
+            if answer.status >= 300:
+                raise refusal(answer.status, answer.read(LARGEST_ANSWER))
+            while part := answer.read1(PART):
+                yield part
+
+    @contextmanager
+    def answer(
+        self,
+        method: str,
+        path: str,
+        body: bytes | Iterator[bytes],
+        headers: Mapping[str, str],
+        patience: float = 0.0,
+    ) -> Iterator[http.client.HTTPResponse]:
+        connection = self.connection(self.timeout + patience)
+        try:
+            # A server that refuses a body early has answered already: that is read next.
+            with suppress(BrokenPipeError, ConnectionResetError):
+                connection.request(method, path, body=body, headers=dict(headers))
+            yield connection.getresponse()
+        except (OSError, http.client.HTTPException) as error:
+            raise Unreachable(f"no answer from {self.url} ({told(error)})") from error
+        finally:
+            connection.close()
+
+    def connection(self, timeout: float) -> http.client.HTTPConnection:
+        parts = urlsplit(self.url)
+        host, port = parts.hostname or "", parts.port
+        if parts.scheme == "https":
+            context = ssl.create_default_context()
+            return http.client.HTTPSConnection(host, port, timeout=timeout, context=context)
+        return http.client.HTTPConnection(host, port, timeout=timeout)
+
+
+def key_header(key: str | None) -> dict[str, str]:
+    return {"Idempotency-Key": key} if key else {}
+
+
+def refusal(status: int, data: bytes) -> Refused:
+    try:
+        body = json.loads(data)
+    except ValueError:
+        body = {}
+    return read_problem(status, body if isinstance(body, dict) else {})
+
+
+def told(error: Exception) -> str:
+    if isinstance(error, ConnectionRefusedError):
+        return "is it running? start it with: stoker up"
+    return str(error) or type(error).__name__
+
+
+def checked_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise StokerError(f"{url!r} is not a server's address; write http://host:8900")
+    return url.rstrip("/")
