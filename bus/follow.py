@@ -1,0 +1,173 @@
+"""How does a reader get every message of some subjects, in order, from then to now and on?"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+from nats.aio.msg import Msg
+from nats.errors import Error
+
+from bus.connection import Bus, backoff
+from bus.errors import BusError, NotFound
+from bus.fetch import Fetcher, PullBroken
+
+log = logging.getLogger(__name__)
+
+BATCH = 256
+"""Messages asked for at one time: bounds what a slow reader holds in memory."""
+INACTIVE = 60.0
+"""Seconds after which the server drops a reader that went away without a word."""
+SECOND = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One message of a stream."""
+
+    subject: str
+    sequence: int
+    """Of the stream."""
+    headers: dict[str, str]
+    data: bytes
+    pending: int
+    """Messages that are stored already and come after this one."""
+    time: float
+    """Unix seconds at which it was stored."""
+
+
+@dataclass
+class Place:
+    """Where a follower is: the next consumer starts behind it."""
+
+    after: int | None
+    last_per_subject: bool
+
+
+async def follow(
+    bus: Bus,
+    stream: str,
+    subjects: str | tuple[str, ...],
+    *,
+    after: int | None = 0,
+    last_per_subject: bool = False,
+    stop_at_end: bool = False,
+    batch: int = BATCH,
+) -> AsyncIterator[Delivery]:
+    """Messages behind the sequence ``after`` in order, each once; None: only new ones.
+
+    Lasts until the reader stops, through restarts of the server and lost connections: the
+    consumer is made anew behind the last message. With ``stop_at_end`` it ends once everything
+    that was stored has been seen. Raises ``NotFound`` where the stream does not exist.
+    """
+    filters = (subjects,) if isinstance(subjects, str) else subjects
+    place = Place(after, last_per_subject)
+    if after is None:
+        place.after = await last_sequence(bus, stream)
+    attempt = 0
+    while True:
+        try:
+            async for delivery in read_consumer(bus, stream, filters, place, stop_at_end, batch):
+                attempt = 0
+                place.after = delivery.sequence
+                yield delivery
+            return
+        except NotFound:
+            if attempt > 3:
+                raise
+        except (PullBroken, BusError, Error, OSError) as error:
+            log.info("following %s again: %s", stream, error)
+        await asyncio.sleep(backoff(attempt, 2.0))
+        attempt += 1
+
+
+async def last_sequence(bus: Bus, stream: str) -> int:
+    info = await bus.api(f"STREAM.INFO.{stream}")
+    return int(info["state"]["last_seq"])
+
+
+async def read_consumer(
+    bus: Bus, stream: str, filters: tuple[str, ...], place: Place, stop_at_end: bool, batch: int
+) -> AsyncIterator[Delivery]:
+    """One consumer's life; raises ``PullBroken`` where it has a gap or falls silent."""
+    name = f"r{secrets.token_hex(8)}"
+    created = await bus.api(
+        f"CONSUMER.CREATE.{stream}.{name}",
+        {"stream_name": stream, "config": consumer_config(name, filters, place)},
+    )
+    pending = int(created.get("num_pending", 0))
+    if stop_at_end and not pending:
+        await drop_consumer(bus, stream, name)
+        return
+    expected = 1
+    client = bus.nc
+    async with Fetcher(bus, client, stream, name) as fetcher:
+        try:
+            while True:
+                if fetcher.owed <= batch // 2:
+                    await fetcher.ask(batch - fetcher.owed)
+                if bus.nc is not client:
+                    raise PullBroken("the client was rebuilt")
+                message = await fetcher.next()
+                if message is None:
+                    continue
+                delivery, serial = read_delivery(message)
+                if serial != expected:
+                    raise PullBroken(f"message {serial} came where {expected} was next")
+                expected += 1
+                yield delivery
+                if stop_at_end and not delivery.pending:
+                    return
+        finally:
+            await drop_consumer(bus, stream, name)
+
+
+def consumer_config(name: str, filters: tuple[str, ...], place: Place) -> dict[str, Any]:
+    config: dict[str, Any] = {
+        "name": name,
+        "ack_policy": "none",
+        "mem_storage": True,
+        "num_replicas": 1,
+        "inactive_threshold": int(INACTIVE * SECOND),
+        "max_waiting": 16,
+        "filter_subjects": list(filters),
+    }
+    if place.last_per_subject and not place.after:
+        config["deliver_policy"] = "last_per_subject"
+    elif place.after:
+        config["deliver_policy"] = "by_start_sequence"
+        config["opt_start_seq"] = place.after + 1
+    else:
+        config["deliver_policy"] = "all"
+    return config
+
+
+async def drop_consumer(bus: Bus, stream: str, name: str) -> None:
+    """Best effort and not waited for: the server drops it by itself after ``INACTIVE``."""
+    with contextlib.suppress(Exception):
+        await bus.nc.publish(f"$JS.API.CONSUMER.DELETE.{stream}.{name}", b"")
+
+
+def read_delivery(message: Msg) -> tuple[Delivery, int]:
+    """The message and its number within the consumer.
+
+    The reply subject is ``$JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer
+    seq>.<time>.<pending>``.
+    """
+    parts = message.reply.split(".")
+    return (
+        Delivery(
+            message.subject,
+            int(parts[5]),
+            dict(message.headers or {}),
+            message.data,
+            int(parts[8]),
+            int(parts[7]) / SECOND,
+        ),
+        int(parts[6]),
+    )

@@ -1,0 +1,195 @@
+"""Which streams, consumers and buckets exist, and how are they set?"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+from bus import subjects
+from bus.connection import Bus, JetStreamError
+from bus.errors import NotFound
+from schemas.worker import ClassRecord
+
+MAX_CONSUMERS = 20_000
+"""nats-server 2.15 stops at 1,000 a stream by default; every reader of a log counts."""
+SECOND = 1_000_000_000
+"""Nanoseconds."""
+ACK_WAIT = 5
+"""Seconds after which an unclaimed ticket is offered again."""
+STREAM_EXISTS = 10058
+CONSUMER_EXISTS = frozenset({10013, 10148})
+MEBIBYTE = 1 << 20
+
+
+@dataclass(frozen=True)
+class Stream:
+    """One stream. Everything that bites when left to its default is set here."""
+
+    name: str
+    subjects: tuple[str, ...]
+    max_bytes: int
+    storage: str = "file"
+    retention: str = "limits"
+    discard: str = "new"
+    max_per_subject: int = -1
+    per_subject_new: bool = False
+    max_message: int = -1
+    max_age: float = 0.0
+    """Seconds; 0 for ever."""
+    rollup: bool = False
+    lazy_sync: bool = False
+    """Acknowledged before it is on the disk: only for what can be sent again. One replica only."""
+
+    def config(self, replicas: int) -> dict[str, Any]:
+        config: dict[str, Any] = {
+            "name": self.name,
+            "subjects": list(self.subjects),
+            "retention": self.retention,
+            "storage": self.storage,
+            "discard": self.discard,
+            "discard_new_per_subject": self.per_subject_new,
+            "max_consumers": MAX_CONSUMERS,
+            "max_msgs": -1,
+            "max_bytes": self.max_bytes,
+            "max_msgs_per_subject": self.max_per_subject,
+            "max_msg_size": self.max_message,
+            "max_age": int(self.max_age * SECOND),
+            "num_replicas": replicas,
+            "allow_direct": True,
+            "allow_rollup_hdrs": self.rollup,
+            "duplicate_window": 120 * SECOND,
+        }
+        if self.lazy_sync and replicas == 1:
+            config["persist_mode"] = "async"
+        return config
+
+
+def bucket(name: str, max_bytes: int, storage: str = "file") -> Stream:
+    """A key-value bucket, in the form that NATS's own tools know."""
+    return Stream(
+        f"KV_{name}", (f"$KV.{name}.>",), max_bytes, storage=storage, max_per_subject=1, rollup=True
+    )
+
+
+def objects(name: str, max_bytes: int, lazy_sync: bool = False) -> Stream:
+    """An object store, in the form that NATS's own tools know."""
+    return Stream(
+        f"OBJ_{name}",
+        (f"$O.{name}.C.>", f"$O.{name}.M.>"),
+        max_bytes,
+        rollup=True,
+        lazy_sync=lazy_sync,
+    )
+
+
+GIBIBYTE = 1 << 30
+JOBS = Stream("JOBS", (subjects.JOBS_ALL,), 8 * GIBIBYTE)
+LOGS = Stream("LOGS", (subjects.LOGS_ALL,), 16 * GIBIBYTE, lazy_sync=True)
+METRICS = Stream(
+    "METRICS", (subjects.METRICS_ALL,), GIBIBYTE, discard="old", max_age=86400, lazy_sync=True
+)
+WORKERS = bucket("workers", 64 * MEBIBYTE, storage="memory")
+CLASSES = bucket("classes", 16 * MEBIBYTE)
+REQUESTS = bucket("requests", GIBIBYTE)
+BUNDLES = objects("bundles", 256 * GIBIBYTE)
+UPLOADS = objects("uploads", 64 * GIBIBYTE, lazy_sync=True)
+LOG_OBJECTS = objects("logs", 256 * GIBIBYTE)
+
+STREAMS = (JOBS, LOGS, METRICS, WORKERS, CLASSES, REQUESTS, BUNDLES, UPLOADS, LOG_OBJECTS)
+
+
+@dataclass(frozen=True)
+class Durable:
+    """A durable pull consumer that the replicas of a service share."""
+
+    stream: str
+    name: str
+    filters: tuple[str, ...]
+    ack_wait: float = 30.0
+    """Seconds."""
+    max_deliver: int = -1
+
+    def config(self) -> dict[str, Any]:
+        return {
+            "durable_name": self.name,
+            "name": self.name,
+            "deliver_policy": "all",
+            "ack_policy": "explicit",
+            "ack_wait": int(self.ack_wait * SECOND),
+            "max_deliver": self.max_deliver,
+            "filter_subjects": list(self.filters),
+            "max_ack_pending": 10_000,
+            "max_waiting": 4096,
+        }
+
+
+SCHEDULER = Durable(
+    "JOBS", "scheduler", (subjects.job("*", "submitted"), subjects.job("*", "retrying"))
+)
+ARCHIVE = Durable(
+    "JOBS",
+    "archive",
+    tuple(subjects.job("*", fact) for fact in ("succeeded", "failed", "cancelled", "retrying")),
+)
+DURABLES = (SCHEDULER, ARCHIVE)
+
+
+def pool_stream(pool: str) -> Stream:
+    """At most one ticket a job: a second is refused while the first is queued or in flight."""
+    return Stream(
+        subjects.work_stream(pool),
+        (f"stoker.work.{pool}.>",),
+        256 * MEBIBYTE,
+        retention="workqueue",
+        max_per_subject=1,
+        per_subject_new=True,
+    )
+
+
+def class_durable(pool: str, class_name: str) -> Durable:
+    return Durable(
+        subjects.work_stream(pool), class_name, (subjects.work(pool, class_name),), ACK_WAIT
+    )
+
+
+async def declare(bus: Bus, replicas: int = 1) -> None:
+    """Makes what is missing and leaves alone what is there. Safe to call at every start."""
+    await asyncio.gather(*(declare_stream(bus, stream, replicas) for stream in STREAMS))
+    await asyncio.gather(*(declare_durable(bus, durable) for durable in DURABLES))
+
+
+async def declare_pool(bus: Bus, pool: str, replicas: int = 1) -> None:
+    await declare_stream(bus, pool_stream(pool), replicas)
+
+
+async def declare_class(bus: Bus, record: ClassRecord) -> None:
+    """The class's consumer; its pool's stream must be there."""
+    await declare_durable(bus, class_durable(record.pool, record.name))
+
+
+async def declare_stream(bus: Bus, stream: Stream, replicas: int) -> None:
+    try:
+        await bus.api(f"STREAM.INFO.{stream.name}")
+    except NotFound:
+        try:
+            await bus.api(f"STREAM.CREATE.{stream.name}", stream.config(replicas))
+        except JetStreamError as error:
+            if error.code != STREAM_EXISTS:
+                raise
+
+
+async def declare_durable(bus: Bus, durable: Durable) -> None:
+    body = {"stream_name": durable.stream, "config": durable.config(), "action": "create"}
+    try:
+        await bus.api(f"CONSUMER.CREATE.{durable.stream}.{durable.name}", body)
+    except JetStreamError as error:
+        if error.code not in CONSUMER_EXISTS:
+            raise
+
+
+async def delete_class(bus: Bus, pool: str, class_name: str) -> None:
+    try:
+        await bus.api(f"CONSUMER.DELETE.{subjects.work_stream(pool)}.{class_name}")
+    except NotFound:
+        return

@@ -1,0 +1,78 @@
+"""Where does a job's record live, and who may change it?"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from bus import subjects
+from bus.codec import decode, encode
+from bus.connection import Bus
+from bus.errors import NotFound
+from bus.follow import Delivery, follow
+from schemas.job import Fact, JobFact, Record
+
+EXPECTED = "Nats-Expected-Last-Subject-Sequence"
+EXPECTED_SUBJECT = "Nats-Expected-Last-Subject-Sequence-Subject"
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A record and the sequence that the next write must expect."""
+
+    record: Record
+    sequence: int
+    fact: Fact
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One fact, as it was stored."""
+
+    fact: Fact
+    record: Record
+    sequence: int
+    pending: int
+    """Facts that are stored already and still to come."""
+
+
+class Records:
+    """The stream ``JOBS``: one message is one step of one job."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+
+    async def get(self, job: str) -> Stored:
+        """The newest record, read from the stream's leader; raises ``NotFound``."""
+        try:
+            answer = await self._bus.api("STREAM.MSG.GET.JOBS", {"last_by_subj": subjects.job(job)})
+        except NotFound as error:
+            raise NotFound(f"there is no job {job}") from error
+        message = answer["message"]
+        fact = decode(JobFact, base64.b64decode(message["data"]), None)
+        return Stored(fact.record, message["seq"], fact.fact)
+
+    async def write(self, record: Record, fact: Fact, expected: int) -> int:
+        """Stores the step if the last one is still ``expected`` (0: no job yet); its sequence.
+
+        Raises ``Conflict`` where somebody else was faster, ``StoreFull``, ``Unanswered``.
+        """
+        data, headers = encode(JobFact(fact=fact, record=record))
+        headers[EXPECTED] = str(expected)
+        headers[EXPECTED_SUBJECT] = subjects.job(record.id)
+        return await self._bus.append(subjects.job(record.id, fact.value), data, headers)
+
+    async def keep_last(self, job: str) -> None:
+        """Drops all facts of the job but the newest, which holds the whole timeline."""
+        await self._bus.api("STREAM.PURGE.JOBS", {"filter": subjects.job(job), "keep": 1})
+
+    async def changes(self, after: int | None = 0) -> AsyncIterator[Change]:
+        """Every fact after that sequence, in order, for ever; None: only new ones."""
+        async for delivery in follow(self._bus, "JOBS", subjects.JOBS_ALL, after=after):
+            yield read_change(delivery)
+
+
+def read_change(delivery: Delivery) -> Change:
+    fact = decode(JobFact, delivery.data, delivery.headers)
+    return Change(fact.fact, fact.record, delivery.sequence, delivery.pending)

