@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import NamedTuple
 
 from schemas.message import Message
+from schemas.stream import Stream as Stream
 
 OFFSET_HEADER = "Stoker-Offset"
 SPANS_HEADER = "Stoker-Spans"
 TIME_HEADER = "Stoker-Time"
-
-
-class Stream(StrEnum):
-    """Who wrote the bytes. The letters are those of the spans header and the spool."""
-
-    STDOUT = "o"
-    STDERR = "e"
-    BUILD = "b"
-    STOKER = "s"
-    """Stoker's own words: the environment's choice, a gap and its size."""
 
 
 class Span(NamedTuple):

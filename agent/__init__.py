@@ -1,0 +1,1 @@
+"""One worker machine: claims jobs, runs them, streams their logs, reports their ends."""

@@ -1,0 +1,1 @@
+"""What can a job run in? Each runtime behind the protocol of ``protocol.py``."""

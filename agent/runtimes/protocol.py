@@ -1,0 +1,226 @@
+"""What must a runtime be able to do, in the agent and in the shim?
+
+The shim's half imports nothing heavy at run time: it is loaded into the shim host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgpack
+
+from schemas.reason import Reason
+from schemas.stream import Stream
+
+if TYPE_CHECKING:
+    from agent.folder import AttemptFolder
+    from schemas.job import Environment
+    from schemas.worker import Grant
+
+Output = Callable[[Stream, bytes], None]
+"""Takes what a build prints (``BUILD``) and Stoker's own lines (``STOKER``) into the log."""
+
+
+# Both sides: what passes between agent and shim as files of the attempt's folder.
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the program may use."""
+
+    cpus: float = 1.0
+    memory: int = 2 << 30
+    """Bytes; swap is not on top of it."""
+    gpus: int = 0
+    shm: int = 64 << 20
+    pids: int = 512
+    timeout: float | None = None
+    """Seconds that the program may run. The shim enforces it, not the launcher."""
+    grace: float = 10.0
+    """Seconds between SIGTERM and SIGKILL when the time is up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """All that a shim needs to start one attempt's program; ``launch.msgpack``."""
+
+    runtime: str
+    job: str
+    attempt: int
+    worker: str
+    folder: str
+    """The attempt's folder, absolute; the same path for agent and shim."""
+    command: tuple[str, ...]
+    environment: dict[str, str]
+    """Complete: Stoker's own variables with the user's on top."""
+    limits: Limits = Limits()
+    network: str = "none"
+    details: dict[str, Any] = field(default_factory=dict)
+    """What the runtime's agent side tells its own launcher (image, devices); plain values."""
+
+    def pack(self) -> bytes:
+        data: bytes = msgpack.packb(asdict(self), use_bin_type=True)
+        return data
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Launch:
+        values = msgpack.unpackb(data)
+        values["limits"] = Limits(**values["limits"])
+        values["command"] = tuple(values["command"])
+        return cls(**values)
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How the program ended; ``exit.msgpack``. A program that fails is a value, not an error."""
+
+    reason: Reason = Reason.EXIT
+    code: int | None = None
+    """None where a signal ended it, or where it never ran."""
+    signal: int | None = None
+    detail: str = ""
+    peak_memory: int | None = None
+    """Bytes."""
+    log_end: int = 0
+    """Offset at which the attempt's log ends."""
+    started_at: float | None = None
+    """Unix seconds; None where it never started."""
+    ended_at: float = 0.0
+
+    def pack(self) -> bytes:
+        data: bytes = msgpack.packb(asdict(self), use_bin_type=True)
+        return data
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Exit:
+        values = msgpack.unpackb(data)
+        values["reason"] = Reason(values["reason"])
+        return cls(**values)
+
+
+# In the shim.
+
+
+class Source(Protocol):
+    """One descriptor that the shim drains."""
+
+    def fileno(self) -> int: ...
+
+    def read(self) -> Sequence[tuple[Stream, bytes]] | None:
+        """What is there now, without blocking; empty for nothing yet, None for the end.
+
+        Called when the descriptor is readable. Reads at most about a MiB at a time.
+        """
+
+
+class Launched(Protocol):
+    """A program that runs. The shim calls from one thread only."""
+
+    @property
+    def identity(self) -> str:
+        """Process or container id, for a person who looks."""
+
+    @property
+    def sources(self) -> Sequence[Source]:
+        """Already attached when ``launch`` returns: no byte is missed."""
+
+    @property
+    def exited(self) -> int:
+        """A descriptor that becomes readable when the program has ended."""
+
+    def exit(self) -> Exit | None:
+        """How it ended, None while it runs. Code, signal, ``oom``, peak memory are filled in."""
+
+    def memory(self) -> int | None:
+        """Bytes in use now; None where the runtime enforces the memory limit by itself."""
+
+    def signal(self, number: int) -> None:
+        """To the whole program; nothing where it has ended."""
+
+    def kill(self) -> None:
+        """SIGKILL to all of it, children included."""
+
+    def close(self) -> None:
+        """Leaves nothing behind: descriptors, the container. Called once, after the end."""
+
+
+class CannotLaunch(Exception):
+    """The program did not start. ``reason`` and the message go into the attempt's end."""
+
+    def __init__(self, detail: str, reason: Reason = Reason.AGENT_ERROR) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+class Launcher(Protocol):
+    """The shim's half of a runtime. Named ``LAUNCHER`` in the module of ``launchers.py``."""
+
+    def launch(self, launch: Launch) -> Launched:
+        """Attaches before it starts. Blocking. Raises ``CannotLaunch``, and cleans up then."""
+
+    def recover(self, launch: Launch) -> None:
+        """Called by the agent where the shim died: kills what may still run. Blocking."""
+
+
+# In the agent.
+
+
+class CannotPrepare(Exception):
+    """The environment cannot be had. ``reason`` and the message go into the attempt's end."""
+
+    def __init__(self, detail: str, reason: Reason = Reason.BUILD_FAILED) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """What an environment is prepared for. The bundle lies in ``folder.job`` already."""
+
+    grant: Grant
+    folder: AttemptFolder
+    worker: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An environment that is ready, and how to start the program in it."""
+
+    environment: Environment
+    launch: Launch
+
+
+class Runtime(Protocol):
+    """The agent's half."""
+
+    name: str
+
+    async def check(self) -> str | None:
+        """Why the runtime cannot be used here; None where it can."""
+
+    async def open(self) -> None:
+        """Called once, before anything else but ``check``."""
+
+    async def prepare(self, preparation: Preparation, output: Output) -> Prepared:
+        """Builds, or finds built, what the bundle asks for; its output goes to ``output``.
+
+        Two jobs with the same key wait for one build. Cancelled, it kills the build and leaves
+        nothing half made. Raises ``CannotPrepare``.
+        """
+
+    async def start(self, folder: AttemptFolder, launch: Launch) -> None:
+        """Starts the program; it outlives the agent unless the runtime says otherwise."""
+
+    async def wait(self, folder: AttemptFolder) -> Exit:
+        """Cancellable, repeatable; also for an attempt that was started by an earlier agent."""
+
+    async def stop(self, folder: AttemptFolder, grace: float, reason: Reason) -> None:
+        """Asks: SIGTERM, ``grace`` seconds, SIGKILL. Returns at once; ``wait`` tells the end."""
+
+    async def discard(self, folder: AttemptFolder) -> None:
+        """Removes what the attempt left outside of its folder."""
+
+    async def close(self) -> None:
+        """Leaves what runs running, where the runtime can."""
