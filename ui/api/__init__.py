@@ -1,0 +1,1 @@
+"""The handlers of /api/v1, /healthz, /readyz and /metrics."""

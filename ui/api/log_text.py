@@ -1,0 +1,132 @@
+"""How is a log read as plain text, whole or by ranges?
+
+``GET /api/v1/jobs/{job}/log?attempt=&rank=&download=1`` gives what is stored by now.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+
+from bus import subjects
+from bus.errors import BusError
+from bus.logs import LogGap
+from schemas.job import Attempt, Record
+from schemas.log import Cursor, LogChunk
+from schemas.requests import LogEnd, LogPosition
+from ui.api.common import number_of, stored_job
+from ui.keys import BUS, READ_LOG
+from ui.problems import refuse
+from ui.ranges import ByteRange, Unsatisfiable, read_range
+from ui.streams import reading
+
+log = logging.getLogger(__name__)
+
+POSITION_SECONDS = 2.0
+PADDING = b"."
+
+
+async def log_text(request: web.Request) -> web.StreamResponse:
+    record = (await stored_job(request)).record
+    attempt = attempt_of(request, record)
+    rank = number_of(request, "rank", 0, 0, 100_000)
+    size = await stored_size(request.app, record, attempt, rank) if attempt else 0
+    wanted = range_of(request, size)
+    response = answer_to(request, record, attempt, rank, size, wanted)
+    await response.prepare(request)
+    if request.method == "HEAD" or attempt is None:
+        return response
+    span = wanted or ByteRange(0, size)
+    cursor = Cursor(attempt.number, rank, span.start)
+    async with reading(request.app[READ_LOG](record.id, cursor)) as pieces:
+        async for data in bytes_of(pieces, span):
+            await response.write(data)
+    await response.write_eof()
+    return response
+
+
+def attempt_of(request: web.Request, record: Record) -> Attempt | None:
+    """The one that is asked for, else the newest; None before the first."""
+    number = number_of(request, "attempt", record.attempt, 0, 1_000_000)
+    found = next((one for one in record.attempts if one.number == number), None)
+    if found is None and number:
+        raise refuse(
+            404, "unknown_attempt", "There is no such attempt", f"The job has {record.attempt}."
+        )
+    return found
+
+
+async def stored_size(app: web.Application, record: Record, attempt: Attempt, rank: int) -> int:
+    """Bytes that the whole log has, or has by now."""
+    if attempt.end is not None:
+        return attempt.end.log_ends.get(rank, 0)
+    subject = subjects.request("archive", "position", attempt.worker)
+    message = LogPosition(job=record.id, attempt=attempt.number, rank=rank)
+    answer = await app[BUS].request(subject, message, LogEnd, timeout=POSITION_SECONDS, attempts=3)
+    return answer.offset
+
+
+def range_of(request: web.Request, size: int) -> ByteRange | None:
+    try:
+        return read_range(request.headers.get("Range"), size)
+    except Unsatisfiable as error:
+        raise refuse(416, "bad_range", "There is no such range", f"{error}.") from None
+
+
+def answer_to(
+    request: web.Request,
+    record: Record,
+    attempt: Attempt | None,
+    rank: int,
+    size: int,
+    wanted: ByteRange | None,
+) -> web.StreamResponse:
+    headers = {
+        "Content-Type": "text/plain; charset=utf-8",
+        "Accept-Ranges": "bytes",
+        "Cache-Control": "no-store",
+    }
+    if request.query.get("download"):
+        name = f"{record.id}.{attempt.number if attempt else 0}.{rank}.log"
+        headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    length = size
+    if wanted is not None:
+        headers["Content-Range"] = f"bytes {wanted.start}-{wanted.stop - 1}/{size}"
+        length = wanted.stop - wanted.start
+    response = web.StreamResponse(status=206 if wanted else 200, headers=headers)
+    response.content_length = length
+    return response
+
+
+async def bytes_of(
+    pieces: AsyncIterator[LogChunk | LogGap], span: ByteRange
+) -> AsyncIterator[bytes]:
+    """Exactly the bytes of the range; what is missing is said in the place where it is."""
+    offset = span.start
+    async for piece in pieces:
+        match piece:
+            case LogChunk():
+                data = piece.after(offset).data[: span.stop - offset]
+                offset += len(data)
+                yield data
+            case LogGap():
+                stop = min(piece.offset + piece.length, span.stop)
+                for data in gap_bytes(stop - offset):
+                    yield data
+                offset = max(offset, stop)
+        if offset >= span.stop:
+            return
+    for data in gap_bytes(span.stop - offset):
+        yield data
+
+
+def gap_bytes(missing: int) -> list[bytes]:
+    """As many bytes as are missing, so that offsets in the file stay those of the log."""
+    if missing <= 0:
+        return []
+    text = f"\n[stoker: {missing} bytes of the log are missing here]\n".encode()
+    rest = max(0, missing - len(text))
+    block = PADDING * 65535 + b"\n"
+    return [text[:missing], *[block] * (rest // len(block)), PADDING * (rest % len(block))]

@@ -1,0 +1,58 @@
+"""Which workers are there, and how is one drained?"""
+
+from __future__ import annotations
+
+import time
+
+from aiohttp import web
+
+from bus.codec import decode
+from bus.errors import Corrupt, NotFound
+from bus.kv import Bucket
+from schemas.requests import Drain
+from schemas.worker import WorkerRecord
+from ui.api.common import ask, json_answer, json_body, worker_of
+from ui.keys import BUS
+from ui.views import DrainBody, WorkerList, WorkerView
+
+OFFLINE_SECONDS = 15.0
+"""Silence after which a worker is shown as offline."""
+
+
+async def list_workers(request: web.Request) -> web.Response:
+    return json_answer(WorkerList(workers=await workers_of(request.app)))
+
+
+async def workers_of(app: web.Application) -> tuple[WorkerView, ...]:
+    try:
+        entries = await Bucket(app[BUS], "workers").all()
+    except NotFound:
+        return ()
+    now = time.time()
+    views = []
+    for name, entry in sorted(entries.items()):
+        try:
+            views.append(worker_view(name, decode(WorkerRecord, entry.value, None), now))
+        except Corrupt:
+            continue
+    return tuple(views)
+
+
+def worker_view(name: str, record: WorkerRecord, now: float) -> WorkerView:
+    silent = max(0.0, now - record.heard_at)
+    return WorkerView(
+        name=name,
+        online=silent < OFFLINE_SECONDS,
+        drain=record.drain or record.beat.draining,
+        heard_at=record.heard_at,
+        silent=silent,
+        beat=record.beat,
+    )
+
+
+async def drain_worker(request: web.Request) -> web.Response:
+    name = worker_of(request)
+    body = DrainBody.model_validate(await json_body(request))
+    message = Drain(worker=name, drain=body.drain)
+    record = await ask(request.app, "scheduler", "drain", message, WorkerRecord)
+    return json_answer(worker_view(name, record, time.time()))

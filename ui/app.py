@@ -1,0 +1,97 @@
+"""How do the page and the API start and stop?"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from aiohttp import WSCloseCode, web
+
+from bus.connection import Bus
+from bus.objects import Objects
+from bus.records import Records
+from ui.config import UiConfig
+from ui.events import Events
+from ui.hub import Hub
+from ui.keys import BUS, CONFIG, EVENTS, HUB, OBJECTS, READ_LOG, RECORDS, SOCKETS, UPLOADS
+from ui.logs import log_reader
+from ui.pages import setup_pages
+from ui.problems import problems
+from ui.routes import add_routes
+from ui.security import add_headers, guard
+
+log = logging.getLogger(__name__)
+
+READ_BUFFER = 1024 * 1024
+"""Bytes of a request's body in memory: uploads run through it."""
+SHUTDOWN_SECONDS = 3.0
+
+
+def build_app(bus: Bus, config: UiConfig) -> web.Application:
+    """The application; its background work runs between its startup and its cleanup."""
+    app = web.Application(middlewares=[problems, guard], client_max_size=READ_BUFFER)
+    app[CONFIG] = config
+    app[BUS] = bus
+    app[OBJECTS] = Objects(bus)
+    app[RECORDS] = Records(bus)
+    app[READ_LOG] = log_reader(bus)
+    app[UPLOADS] = asyncio.Semaphore(config.uploads_at_once)
+    app[SOCKETS] = set()
+    app.cleanup_ctx.append(background)
+    app.on_response_prepare.append(add_headers)
+    app.on_shutdown.append(close_sockets)
+    setup_pages(app)
+    add_routes(app)
+    return app
+
+
+async def background(app: web.Application) -> AsyncIterator[None]:
+    """The reader of `JOBS` and the feeds of logs, in one group."""
+    async with asyncio.TaskGroup() as group:
+        app[EVENTS] = Events(app[BUS])
+        app[HUB] = Hub(app[READ_LOG], group)
+        follower = group.create_task(app[EVENTS].run())
+        yield
+        follower.cancel()
+        app[HUB].close()
+
+
+async def close_sockets(app: web.Application) -> None:
+    """Every viewer is told to come back: it does so with its cursor."""
+    for ws in list(app[SOCKETS]):
+        await ws.close(code=WSCloseCode.GOING_AWAY, message=b"the server restarts")
+
+
+@asynccontextmanager
+async def serving(bus: Bus, config: UiConfig) -> AsyncIterator[str]:
+    """Serves as long as the context lasts; gives the page's address."""
+    runner = web.AppRunner(
+        build_app(bus, config),
+        access_log=None,
+        shutdown_timeout=SHUTDOWN_SECONDS,
+        read_bufsize=READ_BUFFER,
+    )
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, config.host, config.port, reuse_address=True)
+        await site.start()
+        yield address_of(runner, config)
+    finally:
+        await runner.cleanup()
+
+
+async def run_ui(bus: Bus, config: UiConfig, on_ready: Callable[[str], None] | None = None) -> None:
+    """Serves until cancelled; ``on_ready`` gets the page's address."""
+    async with serving(bus, config) as address:
+        log.info("the page is at %s", address)
+        if on_ready is not None:
+            on_ready(address)
+        await asyncio.Event().wait()
+
+
+def address_of(runner: web.AppRunner, config: UiConfig) -> str:
+    port = runner.addresses[0][1]
+    host = "127.0.0.1" if config.host in ("0.0.0.0", "::", "") else config.host
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,0 +1,31 @@
+"""What can be set about the page and the API?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+GIBIBYTE = 1 << 30
+
+
+@dataclass(frozen=True)
+class UiConfig:
+    """Settings of one ui process."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    """0 for any free one."""
+    hosts: tuple[str, ...] = ()
+    """Names, beside loopback's, under which the page may be opened; ``*`` for any."""
+    owner: str = "local"
+    """Whose jobs are submitted here."""
+    examples: Path = EXAMPLES
+    upload_limit: int = 16 * GIBIBYTE
+    """Bytes of one bundle."""
+    uploads_at_once: int = 16
+    viewers_at_once: int = 5000
+    """WebSockets of this process."""
+    request_timeout: float = 2.0
+    """Seconds of one try of a request to a service."""
+    version: str = "0.1.0"

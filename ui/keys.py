@@ -1,0 +1,27 @@
+"""Under which keys does the application keep what its handlers share?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from bus.connection import Bus
+    from bus.objects import Objects
+    from bus.records import Records
+    from ui.config import UiConfig
+    from ui.events import Events
+    from ui.hub import Hub, Read
+
+CONFIG: web.AppKey[UiConfig] = web.AppKey("config")
+BUS: web.AppKey[Bus] = web.AppKey("bus")
+OBJECTS: web.AppKey[Objects] = web.AppKey("objects")
+RECORDS: web.AppKey[Records] = web.AppKey("records")
+EVENTS: web.AppKey[Events] = web.AppKey("events")
+HUB: web.AppKey[Hub] = web.AppKey("hub")
+READ_LOG: web.AppKey[Read] = web.AppKey("read_log")
+UPLOADS: web.AppKey[asyncio.Semaphore] = web.AppKey("uploads")
+SOCKETS: web.AppKey[set[web.WebSocketResponse]] = web.AppKey("sockets")

@@ -1,0 +1,226 @@
+"""Which addresses are there? One table, from which the server and its description are made."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from aiohttp import web
+from pydantic import BaseModel
+
+from schemas.requests import JobList
+from ui import pages
+from ui.api import health, jobs, list_socket, log_socket, log_text, samples, submitting, workers
+from ui.views import DrainBody, JobAnswer, SampleList, StoredSubmission, WorkerList, WorkerView
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True)
+class Query:
+    """One parameter of the query string."""
+
+    name: str
+    text: str
+    kind: str = "string"
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One method at one address."""
+
+    method: str
+    path: str
+    handler: Handler
+    summary: str
+    answer: type[BaseModel] | str
+    """A model, or the content type of what is no JSON."""
+    status: int = 200
+    body: type[BaseModel] | None = None
+    form: bool = False
+    """Takes the multipart form of a submission too."""
+    query: tuple[Query, ...] = ()
+    keyed: bool = False
+    """Takes an ``Idempotency-Key``."""
+    problems: tuple[int, ...] = ()
+    tag: str = "jobs"
+
+
+ATTEMPT = (
+    Query("attempt", "Number of the attempt; the newest if left out.", "integer"),
+    Query("rank", "Container of the attempt; 0.", "integer"),
+)
+LIST = (
+    Query("state", "States to show, repeated or joined by commas."),
+    Query("text", "To be found in name, id or reason."),
+    Query("pool", "Only of this pool."),
+    Query("before", "Only jobs older than this id: the last one of the page before."),
+    Query("limit", "At most this many, 1 to 500.", "integer"),
+)
+SOCKET = (
+    Query("after", "The cursor attempt.rank.offset; everything after it is sent."),
+    *ATTEMPT,
+    Query("window", 'Bytes on the way at most; the client sends {"seen": N}.', "integer"),
+)
+API = "/api/v1"
+OPERATIONS: tuple[Operation, ...] = (
+    Operation(
+        "POST",
+        f"{API}/jobs",
+        submitting.create_job,
+        "Submit a job: a .zip with a spec, or a spec with the digest of a stored bundle.",
+        JobAnswer,
+        201,
+        StoredSubmission,
+        form=True,
+        keyed=True,
+        problems=(408, 413, 415, 422, 503, 507),
+    ),
+    Operation(
+        "GET",
+        f"{API}/jobs",
+        jobs.list_jobs,
+        "List jobs, newest first.",
+        JobList,
+        query=LIST,
+        problems=(422, 503),
+    ),
+    Operation(
+        "GET",
+        f"{API}/jobs/{{job}}",
+        jobs.show_job,
+        "Show a job, and why it does not run yet.",
+        JobAnswer,
+        problems=(404, 503),
+    ),
+    Operation(
+        "POST",
+        f"{API}/jobs/{{job}}/cancel",
+        jobs.cancel_job,
+        "Cancel a job; repeated, it gets the same answer.",
+        JobAnswer,
+        problems=(404, 503),
+    ),
+    Operation(
+        "POST",
+        f"{API}/jobs/{{job}}/retry",
+        jobs.retry_job,
+        "Submit the same job again, as a new one.",
+        JobAnswer,
+        201,
+        keyed=True,
+        problems=(404, 422, 503),
+    ),
+    Operation(
+        "GET",
+        f"{API}/jobs/{{job}}/log",
+        log_text.log_text,
+        "The stored log of one attempt as text; takes Range.",
+        "text/plain",
+        query=(*ATTEMPT, Query("download", "1: as a file.")),
+        problems=(404, 416, 503),
+        tag="logs",
+    ),
+    Operation(
+        "GET",
+        f"{API}/jobs/{{job}}/log/ws",
+        log_socket.log_socket,
+        "WebSocket: the log after a cursor, then its live tail, and changes of the job.",
+        "application/octet-stream",
+        101,
+        query=SOCKET,
+        problems=(404, 422, 503),
+        tag="logs",
+    ),
+    Operation(
+        "GET",
+        f"{API}/events/ws",
+        list_socket.list_socket,
+        "WebSocket: rows of the job list that change.",
+        "application/json",
+        101,
+        problems=(503,),
+    ),
+    Operation(
+        "GET",
+        f"{API}/workers",
+        workers.list_workers,
+        "List workers as last heard.",
+        WorkerList,
+        problems=(503,),
+        tag="workers",
+    ),
+    Operation(
+        "POST",
+        f"{API}/workers/{{worker}}/drain",
+        workers.drain_worker,
+        "Let a worker take nothing new, or take up work again.",
+        WorkerView,
+        body=DrainBody,
+        problems=(404, 422, 503),
+        tag="workers",
+    ),
+    Operation(
+        "GET",
+        f"{API}/samples",
+        samples.list_samples,
+        "List the sample jobs.",
+        SampleList,
+        tag="samples",
+    ),
+    Operation(
+        "POST",
+        f"{API}/samples/{{name}}",
+        samples.run_sample,
+        "Submit a sample job.",
+        JobAnswer,
+        201,
+        keyed=True,
+        problems=(404, 503),
+        tag="samples",
+    ),
+    Operation(
+        "GET",
+        f"{API}/openapi.json",
+        pages.openapi_document,
+        "This description.",
+        "application/json",
+        tag="service",
+    ),
+    Operation(
+        "GET", "/healthz", health.healthz, "The process answers.", "text/plain", tag="service"
+    ),
+    Operation(
+        "GET",
+        "/readyz",
+        health.readyz,
+        "The bus is connected.",
+        "text/plain",
+        problems=(503,),
+        tag="service",
+    ),
+    Operation(
+        "GET",
+        "/metrics",
+        health.metrics,
+        "Figures in Prometheus' text format.",
+        "text/plain",
+        tag="service",
+    ),
+)
+PAGES: tuple[tuple[str, Handler], ...] = (
+    ("/", pages.home_page),
+    ("/jobs/{job}", pages.job_page),
+    ("/workers", pages.workers_page),
+    ("/api", pages.api_page),
+)
+
+
+def add_routes(app: web.Application) -> None:
+    for operation in OPERATIONS:
+        if operation.method == "GET":
+            app.router.add_get(operation.path, operation.handler)
+        else:
+            app.router.add_route(operation.method, operation.path, operation.handler)
+    for path, handler in PAGES:
+        app.router.add_get(path, handler)

@@ -1,0 +1,110 @@
+// The log as a terminal shows it: colours, progress bars in place, 100,000 lines back.
+import { Terminal } from "../vendor/xterm.mjs";
+import { FitAddon } from "../vendor/addon-fit.mjs";
+import { SearchAddon } from "../vendor/addon-search.mjs";
+import { WebLinksAddon } from "../vendor/addon-web-links.mjs";
+
+const SCROLLBACK = 100000;
+const WIDE = 1000; // columns without wrapping
+const THEME = { background: "#171412", foreground: "#e9e2da", cursor: "#171412", cursorAccent: "#171412", selectionBackground: "#5c4a3a", black: "#3b3531", red: "#ff8787", green: "#8ce99a", yellow: "#ffd43b", blue: "#74c0fc", magenta: "#d0a9f5", cyan: "#66d9e8", white: "#e9e2da", brightBlack: "#8f857c", brightRed: "#ffa8a8", brightGreen: "#b2f2bb", brightYellow: "#ffec99", brightBlue: "#a5d8ff", brightMagenta: "#e5dbff", brightCyan: "#99e9f2", brightWhite: "#fff9f2" };
+const TINT = { o: "", e: "\x1b[38;2;255;192;150m", b: "\x1b[38;2;150;165;185m", s: "\x1b[38;2;255;146;72m" };
+const PLAIN = "\x1b[0m";
+const HITS = { matchBackground: "#5f4b00", matchBorder: "#806600", matchOverviewRuler: "#ffd43b", activeMatchBackground: "#c26a00", activeMatchBorder: "#ffa94d", activeMatchColorOverviewRuler: "#ffa94d" };
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+
+export class LogTerminal {
+  constructor(element, { onFollow, onHits }) {
+    this.element = element;
+    this.terminal = new Terminal({ allowProposedApi: true, convertEol: true, disableStdin: true, cursorBlink: false, cursorInactiveStyle: "none", scrollback: SCROLLBACK, fontFamily: getComputedStyle(document.documentElement).getPropertyValue("--mono"), fontSize: innerWidth < 760 ? 11 : 13, lineHeight: 1.25, theme: THEME, overviewRuler: { width: 10 } });
+    this.fit = new FitAddon();
+    this.search = new SearchAddon({ highlightLimit: 2000 });
+    for (const addon of [this.fit, this.search, new WebLinksAddon((event, uri) => open(uri, "_blank", "noopener"))]) this.terminal.loadAddon(addon);
+    this.terminal.open(element);
+    this.terminal.write("\x1b[?25l");
+    this.terminal.textarea?.setAttribute("aria-label", "Log; the link Raw gives it as plain text");
+    this.terminal.attachCustomKeyEventHandler((event) => this.onKey(event));
+    this.terminal.onScroll(() => onFollow(this.following));
+    element.addEventListener("wheel", () => setTimeout(() => onFollow(this.following), 60), { passive: true });
+    element.addEventListener("touchmove", () => setTimeout(() => onFollow(this.following), 60), { passive: true });
+    this.search.onDidChangeResults(({ resultIndex, resultCount }) => onHits(resultIndex, resultCount));
+    this.onFollow = onFollow;
+    this.wrap = true;
+    this.tint = "o";
+    new ResizeObserver(() => this.resize()).observe(element);
+    this.resize();
+  }
+
+  get following() {
+    const { viewportY, baseY } = this.terminal.buffer.active;
+    return viewportY >= baseY;
+  }
+
+  resize() {
+    const size = this.fit.proposeDimensions();
+    if (!size || !Number.isFinite(size.cols) || size.rows < 2) return;
+    this.terminal.resize(this.wrap ? Math.max(20, size.cols) : WIDE, size.rows);
+  }
+
+  setWrap(wrap) {
+    this.wrap = wrap;
+    this.element.style.overflowX = wrap ? "hidden" : "auto";
+    this.resize();
+  }
+
+  /** The keys are the page's; only paging is the terminal's. */
+  onKey(event) {
+    if (event.type !== "keydown") return false;
+    const pages = { PageUp: -1, PageDown: 1 }[event.key];
+    const lines = { ArrowUp: -1, ArrowDown: 1 }[event.key];
+    if (pages) { this.terminal.scrollPages(pages); event.preventDefault(); }
+    if (lines) { this.terminal.scrollLines(lines); event.preventDefault(); }
+    if (pages || lines) this.onFollow(this.following);
+    return false;
+  }
+
+  /** One binary frame: 4 bytes length, JSON header, raw bytes. Gives the header and the size. */
+  write(frame, done) {
+    const length = new DataView(frame).getUint32(0);
+    const header = JSON.parse(decoder.decode(new Uint8Array(frame, 4, length)));
+    const body = new Uint8Array(frame, 4 + length);
+    let at = 0;
+    for (const [stream, size] of header.spans) {
+      this.switchTo(stream);
+      this.terminal.write(body.subarray(at, (at += size)));
+    }
+    this.terminal.write("", done);
+    return { header, size: body.length };
+  }
+
+  switchTo(stream) {
+    if (stream === this.tint) return;
+    this.terminal.write(encoder.encode(`${TINT[this.tint] ? (this.tint === "e" ? "\x1b[39m" : PLAIN) : ""}${TINT[stream] ?? ""}`));
+    this.tint = stream;
+  }
+
+  /** A line of the page's own, between attempts or where bytes are missing. */
+  say(text, done) {
+    this.switchTo("s");
+    const fresh = this.terminal.buffer.active.cursorX > 0 ? "\n" : "";
+    this.terminal.write(encoder.encode(`${fresh}── ${text}\n`), done);
+    this.switchTo("o");
+  }
+
+  reset() {
+    this.terminal.reset();
+    this.terminal.write("\x1b[?25l");
+    this.tint = "o";
+  }
+
+  find(text, back = false, incremental = false) {
+    if (!text) { this.search.clearDecorations(); return; }
+    const options = { decorations: HITS, incremental: incremental && !back };
+    if (back) this.search.findPrevious(text, options); else this.search.findNext(text, options);
+    this.onFollow(this.following);
+  }
+
+  end() { this.terminal.scrollToBottom(); this.onFollow(true); }
+  top() { this.terminal.scrollToTop(); this.onFollow(this.following); }
+  get empty() { const { cursorX, cursorY, baseY } = this.terminal.buffer.active; return cursorX + cursorY + baseY === 0; }
+}

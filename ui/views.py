@@ -1,0 +1,108 @@
+"""How do a job and a worker look to people? Without the secrets of their grants."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field, create_model
+
+from schemas.job import Attempt, Record
+from schemas.message import Message
+from schemas.requests import Explanation, JobSummary
+from schemas.spec import JobSpec
+from schemas.worker import Beat
+
+SECRET_OF_ATTEMPT = {"claim", "nonce"}
+SECRET_OF_RECORD = {"attempts": {"__all__": SECRET_OF_ATTEMPT}}
+
+
+def without(model: type[Message], name: str, hidden: set[str]) -> type[Message]:
+    fields: dict[str, Any] = {
+        key: (field.annotation, field)
+        for key, field in model.model_fields.items()
+        if key not in hidden
+    }
+    return create_model(name, __base__=Message, __doc__=model.__doc__, **fields)
+
+
+AttemptView = without(Attempt, "Attempt", SECRET_OF_ATTEMPT)
+JobView = create_model(
+    "Job",
+    __base__=without(Record, "JobFields", {"attempts"}),
+    __doc__="All that is known of a job.",
+    attempts=(tuple[AttemptView, ...], ()),  # type: ignore[valid-type]
+)
+
+
+class JobAnswer(Message):
+    """One job, and why it does not run yet where it does not."""
+
+    job: JobView  # type: ignore[valid-type]
+    explanation: Explanation | None = None
+    notes: tuple[str, ...] = ()
+    """What was tolerated in the bundle; only in the answer to its submission."""
+
+
+class WorkerView(Message):
+    """A worker as last heard."""
+
+    name: str
+    online: bool
+    drain: bool
+    heard_at: float
+    """Unix seconds."""
+    silent: float
+    """Seconds since then."""
+    beat: Beat
+
+
+class WorkerList(Message):
+    workers: tuple[WorkerView, ...]
+
+
+class StoredSubmission(Message):
+    """A job whose bundle is stored already."""
+
+    spec: JobSpec
+    bundle: str = Field(pattern=r"^[0-9a-f]{64}$")
+    """sha256 of a stored bundle."""
+
+
+class DrainBody(Message):
+    drain: bool = True
+
+
+class Sample(Message):
+    """A job that is submitted by one click."""
+
+    name: str
+    title: str
+    text: str
+
+
+class SampleList(Message):
+    samples: tuple[Sample, ...]
+
+
+def job_json(record: Record) -> dict[str, Any]:
+    return record.model_dump(mode="json", exclude=SECRET_OF_RECORD)
+
+
+def summary_of(record: Record) -> JobSummary:
+    current = record.current
+    started = [attempt.started_at for attempt in record.attempts if attempt.started_at]
+    return JobSummary(
+        id=record.id,
+        name=record.name,
+        owner=record.owner,
+        pool=record.spec.pool,
+        state=record.state,
+        reason=record.reason.value if record.reason else None,
+        detail=record.detail,
+        exit_code=record.exit_code,
+        attempt=record.attempt,
+        worker=current.worker if current else None,
+        submitted_at=record.submitted_at,
+        started_at=started[0] if started else None,
+        ended_at=record.changed_at if record.state.ended else None,
+    )
