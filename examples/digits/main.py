@@ -7,14 +7,14 @@ import sys
 import time
 from pathlib import Path
 
-EPOCHS = 20
+EPOCHS = 30
 BATCH = 64
 
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--epochs", type=int, default=EPOCHS)
-    parser.add_argument("--hidden", type=int, default=256, help="neurons of the hidden layer")
+    parser.add_argument("--hidden", type=int, default=512, help="neurons of the hidden layer")
     parser.add_argument("--rate", type=float, default=0.001, help="learning rate")
     return parser.parse_args()
 
@@ -51,16 +51,17 @@ def train_epoch(model, images, labels, epoch, generator):
     import numpy
 
     order = generator.permutation(len(images))
-    drawn = 0.0
+    drawn = total = 0.0
     for start in range(0, len(order), BATCH):
         batch = order[start : start + BATCH]
         model.partial_fit(images[batch], labels[batch], classes=numpy.arange(10))
+        total += model.loss_ * len(batch)
         if time.monotonic() - drawn > 0.1:
             drawn = time.monotonic()
             bar(epoch, start + len(batch), len(order), model.loss_)
     sys.stderr.write("\r\033[K")
     sys.stderr.flush()
-    return model.loss_
+    return total / len(order)
 
 
 def main():
