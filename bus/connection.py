@@ -286,7 +286,9 @@ class Link:
                 await self._drop(client)
                 if asyncio.get_running_loop().time() > deadline:
                     where = ", ".join(self._config.servers)
-                    raise Unanswered(f"{where} ({error or type(error).__name__})", seconds) from error
+                    raise Unanswered(
+                        f"{where} ({error or type(error).__name__})", seconds
+                    ) from error
                 await asyncio.sleep(backoff(attempt, CONNECT_TIMEOUT))
                 attempt += 1
 

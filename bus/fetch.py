@@ -19,10 +19,11 @@ from bus.connection import Bus
 
 EXPIRES = 30.0
 """Seconds that one pull request stands open."""
-HEARTBEAT = 10.0
-"""Seconds between the server's signs of life on an idle pull."""
+SILENCE = 1.25 * EXPIRES
+"""Seconds without a message or a status after which the server has forgotten the request."""
 SECOND = 1_000_000_000
 STATUS = "Status"
+UNDELIVERED = "Nats-Pending-Messages"
 
 
 class PullBroken(Exception):
@@ -43,15 +44,15 @@ class Fetcher:
         self._inbox = client.new_inbox()
         self._messages: asyncio.Queue[Msg | None] = asyncio.Queue()
         self._subscription: Subscription | None = None
-        self._requests: dict[str, int] = {}
-        self._serial = 0
+        self.owed = 0
+        """Messages that are still to come for the requests that stand at the server."""
 
     async def __aenter__(self) -> Fetcher:
         self._subscription = await self._client.subscribe(
-            f"{self._inbox}.*",
+            self._inbox,
             cb=self._messages.put,
-            pending_msgs_limit=-1,
-            pending_bytes_limit=-1,
+            pending_msgs_limit=0,
+            pending_bytes_limit=0,
         )
         self._watch.enter_context(self._bus.on_reconnect(lambda: self._messages.put_nowait(None)))
         return self
@@ -62,38 +63,28 @@ class Fetcher:
             with contextlib.suppress(Exception):
                 await self._subscription.unsubscribe()
 
-    @property
-    def owed(self) -> int:
-        return sum(self._requests.values())
-
     async def ask(self, batch: int) -> None:
         """One more pull request for ``batch`` messages."""
-        self._serial += 1
-        inbox = f"{self._inbox}.{self._serial}"
-        self._requests[inbox] = batch
-        body = {
-            "batch": batch,
-            "expires": int(EXPIRES * SECOND),
-            "idle_heartbeat": int(HEARTBEAT * SECOND),
-        }
-        await self._client.publish(self._subject, json.dumps(body).encode(), reply=inbox)
+        self.owed += batch
+        body = {"batch": batch, "expires": int(EXPIRES * SECOND)}
+        await self._client.publish(self._subject, json.dumps(body).encode(), reply=self._inbox)
 
     async def next(self) -> Msg | None:
         """The next message; None where a request ended without one (ask again).
 
-        Raises ``PullBroken`` where nothing, not even a heartbeat, came for too long, and after a
+        Raises ``PullBroken`` where nothing came for too long, and after a
         reconnect: the server has forgotten what it was asked for.
         """
         while True:
             try:
-                async with asyncio.timeout(HEARTBEAT * 2.5):
+                async with asyncio.timeout(SILENCE):
                     message = await self._messages.get()
             except TimeoutError as error:
                 raise PullBroken("no sign of life") from error
             if message is None:
                 raise PullBroken("the connection was lost")
             if not is_status(message):
-                self._count(message.subject)
+                self.owed = max(0, self.owed - 1)
                 return message
             if self._ended(message):
                 return None
@@ -102,19 +93,12 @@ class Fetcher:
         """Whether a message lies here already."""
         return not self._messages.empty()
 
-    def _count(self, inbox: str) -> None:
-        left = self._requests.get(inbox, 0) - 1
-        if left > 0:
-            self._requests[inbox] = left
-        else:
-            self._requests.pop(inbox, None)
-
     def _ended(self, message: Msg) -> bool:
         headers = message.headers or {}
         code = headers.get(STATUS)
         if code == "100":
             return False
-        self._requests.pop(message.subject, None)
+        self.owed = max(0, self.owed - int(headers.get(UNDELIVERED, self.owed)))
         if code in ("404", "408"):
             return True
         text = headers.get("Description", "")
