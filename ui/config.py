@@ -14,7 +14,7 @@ class UiConfig:
     """Settings of one ui process."""
 
     host: str = "127.0.0.1"
-    port: int = 8080
+    port: int = 8900
     """0 for any free one."""
     hosts: tuple[str, ...] = ()
     """Names, beside loopback's, under which the page may be opened; ``*`` for any."""

@@ -41,6 +41,13 @@ export function showPhases(job) {
   $("phase-legend").replaceChildren(...parts, h("li", { "data-phase": "" }, "in all ", h("b", {}, duration(total))));
 }
 
+/** The start of a digest; the whole of it as its title. */
+function short(digest) {
+  if (!digest) return null;
+  const start = digest.startsWith("sha256:") ? 7 : 0;
+  return digest.length > 40 ? h("span", { title: digest }, `${digest.slice(start, start + 16)}…`) : digest;
+}
+
 function fill(element, facts) {
   element.replaceChildren(...facts.filter(([, value]) => value !== null && value !== undefined && value !== "").flatMap(([name, value, mono]) => [h("dt", {}, name), h("dd", { class: mono ? "mono" : null }, value)]));
 }
@@ -54,14 +61,14 @@ export function showFacts(job) {
     ["Worker", newest && `${newest.worker}${newest.runtime === "process" ? " (a process, no sandbox)" : newest.runtime ? ` (${newest.runtime})` : ""}`],
     ["Environment", built],
     ["Base", environment?.base, true],
-    ["Image", environment?.image, true],
+    ["Image", short(environment?.image), true],
     ["Exit code", job.exit_code],
     ["Signal", newest?.end?.signal],
     ["Peak memory", peak ? `${bytes(peak)} of ${bytes(job.spec.resources.memory)}` : ""],
     ["Submitted", `${moment(job.submitted_at)} by ${job.owner}`],
     ["Attempts", job.attempts.length > 1 ? job.attempts.map(({ number, worker, end }) => h("div", {}, `${number} on ${worker}${end ? `: ${reasonText(end.reason, end.exit_code, end.signal, end.detail)}` : ""}`)) : ""],
     ["Repeats", job.retry_of && h("a", { href: `/jobs/${job.retry_of}` }, job.retry_of)],
-    ["Bundle", `${job.bundle}${job.bundle_size ? ` (${bytes(job.bundle_size)})` : ""}`, true],
+    ["Bundle", h("span", {}, short(job.bundle), job.bundle_size ? ` (${bytes(job.bundle_size)})` : ""), true],
   ]);
 }
 

@@ -6,7 +6,7 @@ import { WebLinksAddon } from "../vendor/addon-web-links.mjs";
 
 const SCROLLBACK = 100000;
 const WIDE = 1000; // columns without wrapping
-const THEME = { background: "#171412", foreground: "#e9e2da", cursor: "#171412", cursorAccent: "#171412", selectionBackground: "#5c4a3a", black: "#3b3531", red: "#ff8787", green: "#8ce99a", yellow: "#ffd43b", blue: "#74c0fc", magenta: "#d0a9f5", cyan: "#66d9e8", white: "#e9e2da", brightBlack: "#8f857c", brightRed: "#ffa8a8", brightGreen: "#b2f2bb", brightYellow: "#ffec99", brightBlue: "#a5d8ff", brightMagenta: "#e5dbff", brightCyan: "#99e9f2", brightWhite: "#fff9f2" };
+const THEME = { background: "#171412", foreground: "#e9e2da", cursor: "#171412", cursorAccent: "#171412", selectionBackground: "#5c4a3a", black: "#3b3531", red: "#ff8787", green: "#8ce99a", yellow: "#ffd43b", blue: "#74c0fc", magenta: "#d0a9f5", cyan: "#66d9e8", white: "#e9e2da", brightBlack: "#8f857c", brightRed: "#ffa8a8", brightGreen: "#b2f2bb", brightYellow: "#ffec99", brightBlue: "#a5d8ff", brightMagenta: "#e5dbff", brightCyan: "#99e9f2", brightWhite: "#fff9f2", overviewRulerBorder: "#171412", scrollbarSliderBackground: "#5c524b99", scrollbarSliderHoverBackground: "#7a6d64bb", scrollbarSliderActiveBackground: "#8f8177dd" };
 const TINT = { o: "", e: "\x1b[38;2;255;192;150m", b: "\x1b[38;2;150;165;185m", s: "\x1b[38;2;255;146;72m" };
 const PLAIN = "\x1b[0m";
 const HITS = { matchBackground: "#5f4b00", matchBorder: "#806600", matchOverviewRuler: "#ffd43b", activeMatchBackground: "#c26a00", activeMatchBorder: "#ffa94d", activeMatchColorOverviewRuler: "#ffa94d" };
