@@ -75,21 +75,20 @@ def free_port(port: int, server: str) -> Check:
 
 
 def writable(data: Path) -> Check:
-    try:
-        data.mkdir(parents=True, exist_ok=True)
-        probe = data / f".doctor-{os.getpid()}"
-        probe.write_bytes(b"")
-        probe.unlink()
-    except OSError as error:
+    place = existing(data)
+    if not os.access(place, os.W_OK | os.X_OK):
         fix = "choose another: stoker up --data FOLDER, or STOKER_DATA"
-        return Check("data", "FAIL", f"{data} cannot be written: {error.strerror}", fix)
+        return Check("data", "FAIL", f"{place} cannot be written", fix)
     return Check("data", "PASS", f"{data} can be written")
 
 
+def existing(data: Path) -> Path:
+    """The folder, or the nearest one above it that is there."""
+    return next(place for place in (data, *data.parents) if place.exists())
+
+
 def disk(data: Path) -> Check:
-    place = data
-    while not place.exists():
-        place = place.parent
+    place = existing(data)
     free = shutil.disk_usage(place).free
     if free < DISK:
         fix = "free some, or put the data elsewhere with --data"

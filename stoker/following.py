@@ -6,7 +6,7 @@ import asyncio
 import json
 import queue
 import threading
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -27,7 +27,7 @@ FINAL = frozenset({400, 401, 403, 404, 410, 422})
 Event = LogPiece | Gap | Job
 
 
-async def follow(url: str, job: str, after: str = "0.0.0") -> AsyncIterator[Event]:
+async def follow(url: str, job: str, after: str = "0.0.0") -> AsyncGenerator[Event, None]:
     """Reconnects at the cursor that it has reached, for as long as it is read."""
     pause = FIRST_PAUSE
     line = Line(after)
@@ -60,7 +60,7 @@ class Line:
         self.cursor = after
         self.over = False
 
-    async def events(self, session: aiohttp.ClientSession, url: str) -> AsyncIterator[Event]:
+    async def events(self, session: aiohttp.ClientSession, url: str) -> AsyncGenerator[Event, None]:
         """What one connection brings; ends when it breaks."""
         async with session.ws_connect(
             url, params={"after": self.cursor}, heartbeat=HEARTBEAT, max_msg_size=8 << 20

@@ -145,7 +145,7 @@ def show_panel(asked: UpConfig, stack: Stack) -> None:
 
 
 def sign_in(asked: UpConfig) -> str:
-    if asked.host in LOOPBACK:
+    if asked.page.host in LOOPBACK:
         return "not needed: only this machine reaches the page"
     return "[bold yellow]none: whoever reaches this address can run code on this machine[/]"
 

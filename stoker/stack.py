@@ -7,16 +7,15 @@ import json
 import logging
 import os
 import signal
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from bus.connection import Bus, BusConfig
+from bus.connection import Bus
 from bus.layout import declare
 from bus.server import EmbeddedServer, ServerConfig, nats_server
-from stoker import config, parts
+from stoker import config, parts, ports
 from stoker.answers import StokerError
 from stoker.supervise import Part, supervise
 
@@ -25,7 +24,6 @@ log = logging.getLogger(__name__)
 READY_SECONDS = 20.0
 """Longest start."""
 ORPHAN_SECONDS = 5.0
-ANY_PORT = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +31,11 @@ class UpConfig:
     """What ``stoker up`` was asked for."""
 
     data: Path
-    host: str = "127.0.0.1"
-    port: int = config.PORT
-    """0 for any free one."""
-    hosts: tuple[str, ...] = ()
-    """More names under which the page may be opened."""
+    page: parts.PageFlags = field(default_factory=parts.PageFlags)
     nats_port: int | None = None
     """None: the usual one where it is free, else any."""
     nats_binary: Path | None = None
-    agent: parts.AgentFlags = parts.AgentFlags()
+    agent: parts.AgentFlags = field(default_factory=parts.AgentFlags)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,42 +52,62 @@ class Stack:
 @asynccontextmanager
 async def running(asked: UpConfig) -> AsyncIterator[Stack]:
     """Everything, from when its page answers; it stops when the context is left."""
-    port = asked.port or free_port(asked.host)
-    refuse_taken_port(asked.host, port)
     private_folder(asked.data)
     end_orphan(asked.data)
+    page = replace(asked.page, port=ports.page_port(asked.page.host, asked.page.port))
     server_config = ServerConfig(
         data=asked.data / "nats",
-        port=nats_port(asked.nats_port),
+        port=ports.nats_port(asked.nats_port),
         binary=asked.nats_binary,
     )
     async with nats_server(server_config) as server:
-        async with Bus.connect(BusConfig(servers=(server.url,), name="up")) as bus:
+        async with Bus.connect(parts.bus_config((server.url,), "up")) as bus:
             await declare(bus)
-        runtime = await parts.chosen_runtime(asked.agent)
-        stack = Stack(page_url(asked.host, port), server.url, asked.data, runtime, server)
-        write_files(stack)
+        agent = await parts.agent_config(asked.agent, asked.data / "work")
+        ready = asyncio.get_running_loop().create_future()
         async with asyncio.TaskGroup() as group:
-            work = group.create_task(supervise(all_parts(asked, stack, port)))
+            made = all_parts(asked.data, server.url, page, agent, announce(ready))
+            work = group.create_task(supervise(made))
             try:
-                await answering(asked.host, port)
+                stack = Stack(await page_of(ready), server.url, asked.data, agent.runtime, server)
+                write_files(stack)
                 yield stack
             finally:
                 work.cancel()
                 (asked.data / config.ADDRESS_FILE).unlink(missing_ok=True)
 
 
-def all_parts(asked: UpConfig, stack: Stack, port: int) -> list[Part]:
-    servers = (stack.nats,)
-    made = [connected(name, servers, asked.data) for name in parts.SERVICES]
-    made.append(on_bus("ui", servers, lambda bus: parts.run_ui(bus, asked.host, port, asked.hosts)))
-    work = asked.data / "work"
-    agent = parts.agent_config(asked.agent, stack.runtime, work)
-    made.append(Part("agent", lambda: parts.run_agent(BusConfig(servers=servers), agent)))
-    return made
+def announce(ready: asyncio.Future[str]) -> Callable[[str], None]:
+    """The page's address counts once: a restarted one keeps it."""
+    return lambda url: None if ready.done() else ready.set_result(url)
 
 
-def connected(name: str, servers: tuple[str, ...], data: Path) -> Part:
+async def page_of(ready: asyncio.Future[str]) -> str:
+    try:
+        async with asyncio.timeout(READY_SECONDS):
+            return await ready
+    except TimeoutError:
+        raise StokerError(
+            f"the page does not answer after {READY_SECONDS:.0f} s; the log says why"
+        ) from None
+
+
+def all_parts(
+    data: Path,
+    nats: str,
+    page: parts.PageFlags,
+    agent: parts.AgentConfig,
+    on_ready: Callable[[str], None],
+) -> list[Part]:
+    servers = (nats,)
+    return [
+        *(service(name, servers, data) for name in parts.SERVICES),
+        on_bus("ui", servers, lambda bus: parts.run_ui(bus, page, on_ready)),
+        Part("agent", lambda: parts.run_agent(parts.bus_config(servers, "agent"), agent)),
+    ]
+
+
+def service(name: str, servers: tuple[str, ...], data: Path) -> Part:
     return on_bus(name, servers, lambda bus: parts.run_service(name, bus, data))
 
 
@@ -101,71 +115,10 @@ def on_bus(name: str, servers: tuple[str, ...], run: Callable[[Bus], Awaitable[N
     """A part with a connection of its own, made anew at each start."""
 
     async def start() -> None:
-        async with Bus.connect(BusConfig(servers=servers, name=name)) as bus:
+        async with Bus.connect(parts.bus_config(servers, name)) as bus:
             await run(bus)
 
     return Part(name, start)
-
-
-async def answering(host: str, port: int) -> None:
-    """Until the page's port accepts a connection."""
-    try:
-        async with asyncio.timeout(READY_SECONDS):
-            while True:
-                with suppress(OSError):
-                    _, writer = await asyncio.open_connection(reachable(host), port)
-                    writer.close()
-                    return
-                await asyncio.sleep(0.02)
-    except TimeoutError:
-        raise StokerError(f"the page does not answer after {READY_SECONDS:.0f} s") from None
-
-
-def reachable(host: str) -> str:
-    """An address for this machine itself, where ``host`` means all of them."""
-    return {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)
-
-
-def page_url(host: str, port: int) -> str:
-    name = reachable(host)
-    return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
-
-
-def free_port(host: str) -> int:
-    with socket.socket(family_of(host)) as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
-
-
-def is_free(host: str, port: int) -> bool:
-    with socket.socket(family_of(host)) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return False
-    return True
-
-
-def family_of(host: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in host else socket.AF_INET
-
-
-def refuse_taken_port(host: str, port: int) -> None:
-    try:
-        free = is_free(host, port)
-    except OSError as error:
-        raise StokerError(f"{host} is no address of this machine: {error.strerror}") from error
-    if not free:
-        raise StokerError(
-            f"port {port} is taken, perhaps by another stoker up; choose one with --port"
-        )
-
-
-def nats_port(asked: int | None) -> int:
-    if asked is not None:
-        return asked or ANY_PORT
-    return config.NATS_PORT if is_free("127.0.0.1", config.NATS_PORT) else ANY_PORT
 
 
 def private_folder(data: Path) -> None:

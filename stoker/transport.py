@@ -19,6 +19,8 @@ from stoker.answers import Refused, StokerError, Unreachable, read_problem
 PART = 256 * 1024
 """Bytes of a file that are read and sent at a time."""
 TRIES = 5
+REFUSED_TRIES = 2
+"""Where nobody listens: a restart takes a moment, but a person who forgot ``stoker up`` waits."""
 FIRST_PAUSE = 0.3
 """Seconds; doubled after each try."""
 TRY_AGAIN = frozenset({429, 502, 503, 504})
@@ -102,8 +104,9 @@ class Transport:
         for left in reversed(range(TRIES)):
             try:
                 return send()
-            except Unreachable:
-                if not left:
+            except Unreachable as error:
+                nobody = isinstance(error.__cause__, ConnectionRefusedError)
+                if not left or (nobody and left < TRIES - REFUSED_TRIES):
                     raise
             except Refused as refused:
                 if not left or refused.status not in TRY_AGAIN:

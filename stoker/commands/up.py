@@ -52,9 +52,7 @@ def up(
 
     asked = asked_for(
         data=data,
-        port=port,
-        host=host,
-        hosts=tuple(allow_host or ()),
+        page=(host, port, tuple(allow_host or ())),
         nats_port=nats_port,
         nats_binary=nats_server,
         agent={"runtime": runtime, "base_image": base_image, "slots": slots},
@@ -80,7 +78,7 @@ def demo(
 
     asked = asked_for(
         data=data,
-        port=port,
+        page=("127.0.0.1", port, ()),
         nats_port=nats_port,
         nats_binary=nats_server,
         agent={"runtime": runtime, "base_image": base_image, "slots": slots},
@@ -88,8 +86,12 @@ def demo(
     raise typer.Exit(session.run(asked, browser=browser, demo=True, once=once))
 
 
-def asked_for(*, data: Path | None, agent: dict[str, Any], **rest: Any) -> UpConfig:
-    from stoker.parts import AgentFlags
+def asked_for(
+    *, data: Path | None, page: tuple[str, int, tuple[str, ...]], agent: dict[str, Any], **rest: Any
+) -> UpConfig:
+    from stoker.parts import AgentFlags, PageFlags
     from stoker.stack import UpConfig
 
-    return UpConfig(data=config.data_folder(data), agent=AgentFlags(**agent), **rest)
+    return UpConfig(
+        data=config.data_folder(data), page=PageFlags(*page), agent=AgentFlags(**agent), **rest
+    )

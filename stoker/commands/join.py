@@ -1,0 +1,117 @@
+"""``stoker agent`` and ``stoker serve``: how does one part run by itself?"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from stoker import config
+from stoker.answers import StokerError
+
+NAMES = ("upload", "scheduler", "archive", "catalog", "ui")
+
+Nats = Annotated[
+    str | None,
+    typer.Option(envvar="STOKER_NATS", show_envvar=False, metavar="URL", help="NATS' address."),
+]
+Credentials = Annotated[
+    Path | None,
+    typer.Option(envvar="STOKER_NATS_CREDENTIALS", show_envvar=False, help="A .creds file."),
+]
+
+
+def agent(
+    file: Annotated[
+        Path | None, typer.Option("--config", help="TOML with a table [agent].")
+    ] = None,
+    nats: Nats = None,
+    name: Annotated[str | None, typer.Option(help="Default: the host's.")] = None,
+    pool: Annotated[str | None, typer.Option(help="Whose jobs it takes.")] = None,
+    label: Annotated[
+        list[str] | None, typer.Option(metavar="K=V", help="Shown to people; repeatable.")
+    ] = None,
+    runtime: Annotated[
+        str | None,
+        typer.Option(
+            envvar="STOKER_RUNTIME", show_envvar=False, help="docker, or process: no sandbox."
+        ),
+    ] = None,
+    work: Annotated[Path | None, typer.Option(help="Folder for all it keeps.")] = None,
+    base_image: Annotated[
+        str | None,
+        typer.Option(envvar="STOKER_BASE_IMAGE", show_envvar=False, help="Of plain bundles."),
+    ] = None,
+    slots: Annotated[int | None, typer.Option(min=1, help="Jobs at one time.")] = None,
+    cpus: Annotated[float | None, typer.Option(min=0.1, help="Cores to give away.")] = None,
+    memory: Annotated[str | None, typer.Option(help="To give away, such as 24g.")] = None,
+    gpus: Annotated[int | None, typer.Option(min=0, help="To give away.")] = None,
+    credentials: Credentials = None,
+) -> None:
+    """Make this machine a worker. It dials out; nothing needs to reach it."""
+    from stoker.parts import AgentFlags, run_configured_agent
+
+    flags = AgentFlags.over(
+        config.read_agent_file(file) if file else {},
+        name=name,
+        pool=pool,
+        labels=config.labels(label or []) or None,
+        runtime=runtime,
+        work=work,
+        base_image=base_image,
+        slots=slots,
+        cpus=cpus,
+        memory=memory,
+        gpus=gpus,
+        credentials=credentials,
+        servers=config.nats_servers(nats) if nats else None,
+    )
+    run_until_stopped(run_configured_agent(flags))
+
+
+def serve(
+    name: Annotated[str, typer.Argument(help=", ".join(NAMES))],
+    nats: Nats = None,
+    credentials: Credentials = None,
+    replicas: Annotated[int, typer.Option(min=1, max=5, help="Of the streams.")] = 1,
+    data: Annotated[Path | None, typer.Option(help="catalog: folder of its index.")] = None,
+    host: Annotated[str, typer.Option(help="ui: address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="ui: port.")] = config.PORT,
+    allow_host: Annotated[
+        list[str] | None, typer.Option(help="ui: another name under which it may be opened.")
+    ] = None,
+) -> None:
+    """Run one service by itself: upload, scheduler, archive, catalog or ui."""
+    if name not in NAMES:
+        raise StokerError(f"there is no service {name!r}; write one of {', '.join(NAMES)}")
+    from stoker.parts import PageFlags, ServeFlags, run_alone
+
+    flags = ServeFlags(
+        name=name,
+        servers=config.nats_servers(nats),
+        credentials=credentials,
+        replicas=replicas,
+        data=config.data_folder(data),
+        page=PageFlags(host, port, tuple(allow_host or ())),
+    )
+    run_until_stopped(run_alone(flags))
+
+
+def run_until_stopped(part: Coroutine[Any, Any, None]) -> None:
+    """Logs to standard error; SIGINT and SIGTERM end the part in order."""
+    import logging
+
+    import uvloop
+
+    from bus.errors import BusError
+    from stoker.stopping import until_signal
+
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    try:
+        uvloop.run(until_signal(part))
+    except BusError as error:
+        raise StokerError(str(error)) from error

@@ -1,0 +1,65 @@
+"""What does this machine lack for a test? Skipped aloud; with CI=true it is a failure."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from functools import cache
+
+import pytest
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+ENGINE_SECONDS = 15.0
+LACKING = pytest.StashKey[dict[str, int]]()
+"""What is missing, and how many tests that costs."""
+
+
+@cache
+def no_engine() -> str | None:
+    try:
+        command = ["docker", "version", "--format", "{{.Server.Version}}"]
+        subprocess.run(command, capture_output=True, timeout=ENGINE_SECONDS, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return "no Docker engine answers"
+    return None
+
+
+@cache
+def no_browser() -> str | None:
+    return None if any(map(shutil.which, BROWSERS)) else "there is no Chromium"
+
+
+@cache
+def no_nats_cli() -> str | None:
+    return None if shutil.which("nats") else "the nats command is not on the path"
+
+
+NEEDS: dict[str, Callable[[], str | None]] = {
+    "docker": no_engine,
+    "browser": no_browser,
+    "nats_cli": no_nats_cli,
+}
+
+
+@pytest.hookimpl(trylast=True)  # after -m has taken its choice
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    counts: dict[str, int] = {}
+    for item in items:
+        for mark, lacks in NEEDS.items():
+            if item.get_closest_marker(mark) and (why := lacks()):
+                counts[why] = counts.get(why, 0) + 1
+                item.add_marker(pytest.mark.skip(reason=why))
+    config.stash[LACKING] = counts
+    if counts and os.environ.get("CI") == "true":
+        told = ", ".join(counts)
+        raise pytest.UsageError(f"{told}, and with CI=true nothing may be skipped")
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    for why, count in config.stash.get(LACKING, {}).items():
+        terminalreporter.section("NOT TESTED HERE", sep="!", yellow=True, bold=True)
+        terminalreporter.line(f"{count} tests were skipped: {why}", yellow=True, bold=True)

@@ -1,0 +1,49 @@
+"""Are files and the environment read strictly?"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from stoker import config
+from stoker.answers import StokerError
+
+BAD_FILES = [
+    ("name = 'x'", r"has no table \[agent\]"),
+    ("[agent", "is not TOML"),
+    ("[agent]\nnmae = 'x'", r"\[agent\] has no field 'nmae'; known are"),
+    ("[agent.capacity]\ncores = 1", r"\[agent.capacity\] has no field 'cores'"),
+]
+
+
+@pytest.mark.parametrize(("text", "told"), BAD_FILES)
+def test_a_bad_agent_file_is_refused(tmp_path: Path, text: str, told: str) -> None:
+    file = tmp_path / "agent.toml"
+    file.write_text(text)
+    with pytest.raises(StokerError, match=told):
+        config.read_agent_file(file)
+
+
+def test_the_data_folder_is_the_flag_then_the_environment_then_the_home(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("STOKER_DATA", "/b")
+    assert config.data_folder(Path("/a")) == Path("/a")
+    assert config.data_folder() == Path("/b")
+    monkeypatch.delenv("STOKER_DATA")
+    monkeypatch.setenv("XDG_DATA_HOME", "/c")
+    assert config.data_folder() == Path("/c/stoker")
+
+
+def test_the_address_of_a_running_stoker_is_found(tmp_path: Path) -> None:
+    address = config.Address("http://127.0.0.1:1", "nats://127.0.0.1:2", os.getpid())
+    config.write_address(tmp_path, address)
+    assert config.read_address(tmp_path) == address
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"url": "a", "nats": "b", "pid": 99999999}'])
+def test_one_that_is_gone_is_not(tmp_path: Path, text: str) -> None:
+    (tmp_path / config.ADDRESS_FILE).write_text(text)
+    assert config.read_address(tmp_path) is None
