@@ -13,13 +13,14 @@ from pathlib import Path
 
 import docker
 
-from benchmarks.stack import ROOT
+from benchmarks.stack import ROOT, environment
 from benchmarks.table import Figure
 
 BARS = {"process": 30.0, "docker": 60.0}
 WARM_BAR = 5.0
 """Seconds."""
-TRAINING_LINE = re.compile(rb"\bepoch\b.*\bloss\b", re.IGNORECASE)
+TRAINING_LINE = re.compile(rb"epoch +\d+/\d+ +loss")
+"""Of examples/digits."""
 LONGEST = 180.0
 
 
@@ -65,7 +66,7 @@ async def first_training_line(clone: Path, runtime: str) -> float:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         start_new_session=True,
-        env={k: v for k, v in os.environ.items() if not k.startswith(("STOKER", "VIRTUAL_ENV"))},
+        env=environment(),
     )
     seen = bytearray()
     try:

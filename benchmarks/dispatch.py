@@ -7,11 +7,10 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from bus.connection import Bus, BusConfig
-
 from benchmarks import floors, load
 from benchmarks.stack import Stack, running_stack
 from benchmarks.table import Figure, percentile
+from bus.connection import Bus, BusConfig
 from schemas.spec import JobSpec
 
 DUMMY_END_BAR = 20.0

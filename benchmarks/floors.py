@@ -32,7 +32,7 @@ HARDENED: dict[str, Any] = {
     "ipc_mode": "private",
     "ulimits": [
         {"Name": "core", "Soft": 0, "Hard": 0},
-        {"Name": "nofile", "Soft": 65536, "Hard": 65536},
+        {"Name": "nofile", "Soft": 16384, "Hard": 16384},
     ],
     "log_config": {"Type": "none", "Config": {}},
 }

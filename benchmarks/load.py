@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 
 from bus.connection import Bus
 from bus.follow import follow
-
 from schemas.requests import Submit, Submitted
 from schemas.spec import JobSpec
 
