@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +49,13 @@ class Place:
     last_per_subject: bool
 
 
+@dataclass(frozen=True)
+class Options:
+    stop_at_end: bool
+    batch: int
+    bulk: bool
+
+
 async def follow(
     bus: Bus,
     stream: str,
@@ -58,21 +65,24 @@ async def follow(
     last_per_subject: bool = False,
     stop_at_end: bool = False,
     batch: int = BATCH,
-) -> AsyncIterator[Delivery]:
+    bulk: bool = False,
+) -> AsyncGenerator[Delivery, None]:
     """Messages behind the sequence ``after`` in order, each once; None: only new ones.
 
     Lasts until the reader stops, through restarts of the server and lost connections: the
     consumer is made anew behind the last message. With ``stop_at_end`` it ends once everything
     that was stored has been seen. Raises ``NotFound`` where the stream does not exist.
+    ``bulk`` takes the second connection, for what is big.
     """
     filters = (subjects,) if isinstance(subjects, str) else subjects
     place = Place(after, last_per_subject)
+    options = Options(stop_at_end, batch, bulk)
     if after is None:
         place.after = await last_sequence(bus, stream)
     attempt = 0
     while True:
         try:
-            async for delivery in read_consumer(bus, stream, filters, place, stop_at_end, batch):
+            async for delivery in read_consumer(bus, stream, filters, place, options):
                 attempt = 0
                 place.after = delivery.sequence
                 yield delivery
@@ -92,8 +102,8 @@ async def last_sequence(bus: Bus, stream: str) -> int:
 
 
 async def read_consumer(
-    bus: Bus, stream: str, filters: tuple[str, ...], place: Place, stop_at_end: bool, batch: int
-) -> AsyncIterator[Delivery]:
+    bus: Bus, stream: str, filters: tuple[str, ...], place: Place, options: Options
+) -> AsyncGenerator[Delivery, None]:
     """One consumer's life; raises ``PullBroken`` where it has a gap or falls silent."""
     name = f"r{secrets.token_hex(8)}"
     created = await bus.api(
@@ -101,17 +111,17 @@ async def read_consumer(
         {"stream_name": stream, "config": consumer_config(name, filters, place)},
     )
     pending = int(created.get("num_pending", 0))
-    if stop_at_end and not pending:
+    if options.stop_at_end and not pending:
         await drop_consumer(bus, stream, name)
         return
     expected = 1
-    client = bus.nc
+    client = await bus.bulk() if options.bulk else bus.nc
     async with Fetcher(bus, client, stream, name) as fetcher:
         try:
             while True:
-                if fetcher.owed <= batch // 2:
-                    await fetcher.ask(batch - fetcher.owed)
-                if bus.nc is not client:
+                if fetcher.owed <= options.batch // 2:
+                    await fetcher.ask(options.batch - fetcher.owed)
+                if not options.bulk and bus.nc is not client:
                     raise PullBroken("the client was rebuilt")
                 message = await fetcher.next()
                 if message is None:
@@ -121,7 +131,7 @@ async def read_consumer(
                     raise PullBroken(f"message {serial} came where {expected} was next")
                 expected += 1
                 yield delivery
-                if stop_at_end and not delivery.pending:
+                if options.stop_at_end and not delivery.pending:
                     return
         finally:
             await drop_consumer(bus, stream, name)
