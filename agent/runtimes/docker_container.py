@@ -1,0 +1,99 @@
+"""With which settings is a job's container created? Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from agent.runtimes.protocol import Launch
+
+JOB = "/job"
+OUTPUTS = "/outputs"
+JOB_USER = 10001
+"""Who a job is where the agent is root; any other agent runs its jobs as itself."""
+OPEN_FILES = 4096
+"""No more than the least that an engine itself may open: it cannot give what it has not."""
+OOM_SCORE = 500
+"""The kernel takes a job before it takes the agent."""
+NETWORKS = {"none": "none", "full": "bridge"}
+
+
+def container_name(job: str, attempt: int) -> str:
+    return f"stoker-{job}-{attempt}"
+
+
+def settings(launch: Launch) -> dict[str, Any]:
+    """The body of the engine's ``/containers/create``.
+
+    Of ``launch.details``: ``image`` (id), ``user``, ``own_command`` (run what the image names, with
+    the command as its arguments), ``cpus`` (what the engine has), ``gpus`` (ids).
+    """
+    own = bool(launch.details.get("own_command"))
+    body: dict[str, Any] = {
+        "Image": launch.details["image"],
+        "Env": [f"{name}={value}" for name, value in launch.environment.items()],
+        "User": launch.details["user"],
+        "Labels": labels(launch),
+        "AttachStdout": True,
+        "AttachStderr": True,
+        "NetworkDisabled": launch.network == "none",
+        "Healthcheck": {"Test": ["NONE"]},
+        "HostConfig": host_settings(launch),
+    }
+    if own:
+        body |= {"Cmd": list(launch.command)} if launch.command else {}
+    else:
+        # An entrypoint of its own, or the image's would stand before the command.
+        body |= {"Entrypoint": list(launch.command), "WorkingDir": JOB}
+    return body
+
+
+def labels(launch: Launch) -> dict[str, str]:
+    return {
+        "stoker.job": launch.job,
+        "stoker.attempt": str(launch.attempt),
+        "stoker.worker": launch.worker,
+        "stoker.folder": launch.folder,
+    }
+
+
+def host_settings(launch: Launch) -> dict[str, Any]:
+    limits = launch.limits
+    cpus = min(limits.cpus, launch.details.get("cpus") or limits.cpus)
+    return {
+        "Init": True,
+        "ReadonlyRootfs": True,
+        # Programs compile into /tmp and run what they made: it stays executable.
+        "Tmpfs": {"/tmp": f"rw,exec,nosuid,nodev,mode=1777,size={limits.memory}"},
+        "Mounts": [bind(f"{launch.folder}/job", JOB), bind(f"{launch.folder}/outputs", OUTPUTS)],
+        "CapDrop": ["ALL"],
+        "SecurityOpt": ["no-new-privileges"],
+        "IpcMode": "private",
+        "NetworkMode": NETWORKS[launch.network],
+        "PidsLimit": limits.pids,
+        "Memory": limits.memory,
+        "MemorySwap": limits.memory,
+        "NanoCpus": int(cpus * 1e9),
+        "ShmSize": limits.shm,
+        "Ulimits": [ulimit("nofile", OPEN_FILES), ulimit("core", 0)],
+        "OomScoreAdj": OOM_SCORE,
+        # The shim's spool is the log; a driver would write every byte once more.
+        "LogConfig": {"Type": "none"},
+        "DeviceRequests": device_requests(limits.gpus, launch.details.get("gpus", ())),
+    }
+
+
+def bind(source: str, target: str) -> dict[str, Any]:
+    return {"Type": "bind", "Source": source, "Target": target}
+
+
+def ulimit(name: str, value: int) -> dict[str, Any]:
+    return {"Name": name, "Soft": value, "Hard": value}
+
+
+def device_requests(count: int, ids: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """GPUs, the way of ``docker run --gpus``: those with these ids, or any ``count`` of them."""
+    if not count:
+        return []
+    which: dict[str, Any] = {"DeviceIDs": list(ids)} if ids else {"Count": count}
+    return [{"Driver": "", "Capabilities": [["gpu"]], "Options": {}, **which}]

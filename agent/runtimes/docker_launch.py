@@ -1,0 +1,266 @@
+"""How does a shim start a container, hear all that it prints, and learn how it ended?
+
+Four round trips before the first byte and none that is not needed: create, attach and wait at once,
+start. The output goes straight from the attached socket to the spool. The shim has one thread, and
+an engine whose reader does not read hangs in every call about that container: so nothing here waits
+for the engine while the program runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import re
+import select
+import socket
+import struct
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from agent.runtimes.docker_container import container_name, settings
+from agent.runtimes.docker_engine import (
+    START_SECONDS,
+    Engine,
+    EngineError,
+    EngineSilent,
+    Link,
+)
+from agent.runtimes.protocol import CannotLaunch, Exit, Launch
+from schemas.reason import Reason
+from schemas.stream import Stream
+
+FRAME = struct.Struct(">BxxxI")
+STREAMS = {0: Stream.STDOUT, 1: Stream.STDOUT, 2: Stream.STDERR}
+READ_BYTES = 256 << 10
+READ_MOST = 1 << 20
+RETURN_SECONDS = 60.0
+"""How long an engine that went away may take to come back and say what became of the container."""
+LAST_SIGNAL = 31
+SHELL_SIGNAL = 128
+"""docker-init tells a child that a signal ended as 128 + its number, like a shell."""
+NOT_STARTED = re.compile(r"executable file not found|no such file or directory|permission denied")
+
+
+class DockerLauncher:
+    """The shim's half of the docker runtime."""
+
+    def launch(self, launch: Launch) -> Container:
+        engine = Engine(launch.details["engine"])
+        try:
+            with contextlib.closing(engine.link(START_SECONDS)) as link:
+                return start(engine, link, launch)
+        except EngineError as error:
+            raise CannotLaunch(str(error), why(error)) from error
+
+    def recover(self, launch: Launch) -> None:
+        engine = Engine(launch.details["engine"])
+        with contextlib.suppress(EngineError):
+            engine.remove(container_name(launch.job, launch.attempt))
+
+
+def start(engine: Engine, link: Link, launch: Launch) -> Container:
+    container = create(engine, link, launch)
+    path = f"/containers/{container}"
+    attached, waiting = engine.link(START_SECONDS), engine.link(START_SECONDS)
+    try:
+        attached.send_request(
+            "POST", f"{path}/attach", {"stream": 1, "stdout": 1, "stderr": 1}
+        )
+        waiting.send_request("POST", f"{path}/wait", {"condition": "next-exit"})
+        attached.answer()
+        answer = waiting.answer()
+        link.call("POST", f"{path}/start")
+    except BaseException:
+        attached.close()
+        waiting.close()
+        with contextlib.suppress(EngineError):
+            engine.remove(container)
+        raise
+    return Container(engine, container, attached, waiting, answer)
+
+
+def create(engine: Engine, link: Link, launch: Launch) -> str:
+    name = container_name(launch.job, launch.attempt)
+    body = settings(launch)
+    try:
+        created = link.call("POST", "/containers/create", {"name": name}, body)
+    except EngineError as error:
+        if error.status != http.client.CONFLICT:
+            raise
+        # A shim before this one died between create and start.
+        engine.remove(name)
+        created = link.call("POST", "/containers/create", {"name": name}, body)
+    return str(created["Id"])
+
+
+def why(error: EngineError) -> Reason:
+    """Whose fault is it that a container did not start?"""
+    if error.status == http.client.NOT_FOUND:
+        return Reason.IMAGE_UNAVAILABLE
+    if error.status == http.client.BAD_REQUEST and NOT_STARTED.search(str(error)):
+        return Reason.EXIT
+    return Reason.AGENT_ERROR
+
+
+class Container:
+    """A container that runs, attached to and waited for."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        container: str,
+        attached: Link,
+        waiting: Link,
+        answer: http.client.HTTPResponse,
+    ) -> None:
+        self._engine = engine
+        self._container = container
+        self._attached = attached
+        self._waiting = waiting
+        self._answer = answer
+        self._asked: list[Link] = []
+        self._exit: Exit | None = None
+        self._output = Output(attached.sock)
+        self._exited = waiting.sock.fileno()
+
+    @property
+    def identity(self) -> str:
+        return self._container
+
+    @property
+    def sources(self) -> Sequence[Output]:
+        return (self._output,)
+
+    @property
+    def exited(self) -> int:
+        return self._exited
+
+    def exit(self) -> Exit | None:
+        if self._exit is None and select.select([self._exited], [], [], 0)[0]:
+            self._exit = self._judge()
+        return self._exit
+
+    def memory(self) -> int | None:
+        return None
+
+    def signal(self, number: int) -> None:
+        """Sent, not waited for: the engine may answer only after the output was read."""
+        if self._exit is not None:
+            return
+        link = self._engine.link()
+        with contextlib.suppress(EngineError):
+            link.send_request(
+                "POST", f"/containers/{self._container}/kill", {"signal": number}
+            )
+            self._asked = [*self._asked[-3:], link]
+
+    def kill(self) -> None:
+        self.signal(9)
+
+    def close(self) -> None:
+        for link in (self._attached, self._waiting, *self._asked):
+            link.close()
+        with contextlib.suppress(EngineError):
+            self._engine.remove(self._container)
+
+    def _judge(self) -> Exit:
+        try:
+            status = int(json.loads(self._answer.read())["StatusCode"])
+            state = self._engine.container_state(self._container) if status else {}
+        except (OSError, ValueError, KeyError, http.client.HTTPException, EngineSilent):
+            return self._cut_off()
+        except EngineError as error:
+            return Exit(Reason.AGENT_ERROR, detail=f"the container is gone: {error}")
+        return read_exit(status, state)
+
+    def _cut_off(self) -> Exit:
+        """The engine went away: what it printed since is lost, so the attempt is over."""
+        detail = "the Docker engine stopped while the program ran"
+        give_up = time.monotonic() + RETURN_SECONDS
+        while time.monotonic() < give_up:
+            try:
+                self._engine.remove(self._container)
+            except EngineSilent:
+                time.sleep(0.5)
+            else:
+                return Exit(Reason.ENGINE_RESTARTED, detail=detail)
+        return Exit(Reason.ENGINE_RESTARTED, detail=f"{detail} and did not come back")
+
+
+def read_exit(status: int, state: dict[str, Any]) -> Exit:
+    """What a container's status says of the program in it."""
+    number = status - SHELL_SIGNAL
+    signal = number if 0 < number <= LAST_SIGNAL else None
+    code = None if signal else status
+    if state.get("OOMKilled"):
+        told = "the program went past its memory limit and was killed"
+        if signal != 9:
+            told = "a process of the program went past its memory limit and was killed"
+        return Exit(Reason.OOM, code, signal, told)
+    return Exit(Reason.EXIT, code, signal, str(state.get("Error") or ""))
+
+
+class Output:
+    """The attached socket: frames of standard output and standard error."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self._socket = sock
+        self._frames = Frames()
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def read(self) -> list[tuple[Stream, bytes]] | None:
+        pieces: list[tuple[Stream, bytes]] = []
+        for _ in range(READ_MOST // READ_BYTES):
+            try:
+                block = self._socket.recv(READ_BYTES)
+            except BlockingIOError:
+                return pieces
+            except ConnectionError:
+                block = b""
+            if not block:
+                return pieces or None
+            pieces += self._frames.feed(block)
+            if len(block) < READ_BYTES // 4:
+                return pieces
+        return pieces
+
+
+class Frames:
+    """Takes the engine's multiplexed stream apart, wherever the blocks are cut."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._stream = Stream.STDOUT
+        self._left = 0
+        """Bytes that are still to come of the frame that was begun."""
+
+    def feed(self, block: bytes) -> list[tuple[Stream, bytes]]:
+        """The runs in ``block``; neighbours of one stream are joined."""
+        block, self._rest = self._rest + block, b""
+        runs: list[tuple[Stream, list[bytes]]] = []
+        position = 0
+        while position < len(block):
+            if not self._left:
+                if len(block) - position < FRAME.size:
+                    self._rest = block[position:]
+                    break
+                number, self._left = FRAME.unpack_from(block, position)
+                self._stream = STREAMS.get(number, Stream.STDOUT)
+                position += FRAME.size
+                continue
+            part = block[position : position + self._left]
+            position += len(part)
+            self._left -= len(part)
+            if runs and runs[-1][0] is self._stream:
+                runs[-1][1].append(part)
+            else:
+                runs.append((self._stream, [part]))
+        return [(stream, b"".join(parts)) for stream, parts in runs]
+
+
+LAUNCHER = DockerLauncher()
