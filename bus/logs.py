@@ -22,7 +22,6 @@ from schemas.job import Record
 from schemas.log import (
     Cursor,
     LogChunk,
-    LogEnd,
     LogIndex,
     Sealed,
     Span,
