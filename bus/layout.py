@@ -91,12 +91,13 @@ METRICS = Stream(
 )
 WORKERS = bucket("workers", 64 * MEBIBYTE, storage="memory")
 CLASSES = bucket("classes", 16 * MEBIBYTE)
+DRAINS = bucket("drains", 16 * MEBIBYTE)
 REQUESTS = bucket("requests", GIBIBYTE)
 BUNDLES = objects("bundles", 256 * GIBIBYTE)
 UPLOADS = objects("uploads", 64 * GIBIBYTE, lazy_sync=True)
 LOG_OBJECTS = objects("logs", 256 * GIBIBYTE)
 
-STREAMS = (JOBS, LOGS, METRICS, WORKERS, CLASSES, REQUESTS, BUNDLES, UPLOADS, LOG_OBJECTS)
+STREAMS = (JOBS, LOGS, METRICS, WORKERS, CLASSES, DRAINS, REQUESTS, BUNDLES, UPLOADS, LOG_OBJECTS)
 
 
 @dataclass(frozen=True)
@@ -124,15 +125,12 @@ class Durable:
         }
 
 
-SCHEDULER = Durable(
-    "JOBS", "scheduler", (subjects.job("*", "submitted"), subjects.job("*", "retrying"))
-)
 ARCHIVE = Durable(
     "JOBS",
     "archive",
     tuple(subjects.job("*", fact) for fact in ("succeeded", "failed", "cancelled", "retrying")),
 )
-DURABLES = (SCHEDULER, ARCHIVE)
+DURABLES = (ARCHIVE,)
 
 
 def pool_stream(pool: str) -> Stream:

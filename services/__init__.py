@@ -1,0 +1,1 @@
+"""The services. They talk through the bus, never to each other."""

@@ -1,0 +1,194 @@
+"""Which waiting jobs may go now, and why do the others wait? Pure: state and time come in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from schemas.job import Record
+from schemas.worker import Capacity, Requirement, WorkerRecord
+
+MARGIN = 2
+"""Tickets beyond what is free in a pool: a slot never idles for want of one."""
+CLASSES = 64
+"""Most classes of a pool; beyond them requirements are rounded up to powers of two."""
+GIBIBYTE = 1 << 30
+
+
+def requirement(record: Record) -> Requirement:
+    resources = record.spec.resources
+    return Requirement(cpus=resources.cpus, memory=resources.memory, gpus=resources.gpus)
+
+
+def class_name(asked: Requirement) -> str:
+    """A subject's token: ``c1-m2048-g0``, or with thousandths of a core ``c1500m-m512-g0``."""
+    milli = round(asked.cpus * 1000)
+    cpus = str(milli // 1000) if milli % 1000 == 0 else f"{milli}m"
+    return f"c{cpus}-m{-(-asked.memory // (1 << 20))}-g{asked.gpus}"
+
+
+def rounded(asked: Requirement) -> Requirement:
+    """Up to powers of two: few classes, whatever people ask for."""
+    return Requirement(
+        cpus=float(power_of_two(asked.cpus)),
+        memory=power_of_two(asked.memory / (1 << 20)) << 20,
+        gpus=power_of_two(asked.gpus) if asked.gpus else 0,
+    )
+
+
+def power_of_two(amount: float) -> int:
+    power = 1
+    while power < amount:
+        power *= 2
+    return power
+
+
+def fits(asked: Requirement, room: Capacity) -> bool:
+    return (
+        room.slots > 0
+        and asked.cpus <= room.cpus + 1e-9
+        and asked.memory <= room.memory
+        and asked.gpus <= room.gpus
+    )
+
+
+def less(room: Capacity, asked: Requirement) -> Capacity:
+    return Capacity(
+        cpus=room.cpus - asked.cpus,
+        memory=room.memory - asked.memory,
+        gpus=room.gpus - asked.gpus,
+        slots=room.slots - 1,
+    )
+
+
+@dataclass
+class Room:
+    """What one pool's workers have free, after what records and tickets hold of it."""
+
+    workers: dict[str, Capacity]
+    margin: int = MARGIN
+
+    def take(self, asked: Requirement) -> bool:
+        """Takes a place for it, the tightest that fits; else one of the margin."""
+        fitting = [(room.slots, name) for name, room in self.workers.items() if fits(asked, room)]
+        if fitting:
+            _, name = min(fitting)
+            self.workers[name] = less(self.workers[name], asked)
+            return True
+        if self.margin > 0 and self.workers:
+            self.margin -= 1
+            return True
+        return False
+
+
+@dataclass(frozen=True)
+class PoolView:
+    """What the policy knows of one pool at one moment."""
+
+    workers: dict[str, WorkerRecord] = field(default_factory=dict)
+    """Those heard of lately."""
+    held: tuple[tuple[str, Requirement], ...] = ()
+    """Worker and requirement of every attempt that a record gives to it."""
+    unclaimed: tuple[Requirement, ...] = ()
+    """Of the tickets that lie in the work stream."""
+
+
+def room_of(view: PoolView) -> Room:
+    """Capacity announced, less what records hold, less what unclaimed tickets will take."""
+    free = {name: w.beat.capacity for name, w in view.workers.items() if not resting(w)}
+    for worker, asked in view.held:
+        if worker in free:
+            free[worker] = less(free[worker], asked)
+    room = Room(free)
+    for asked in view.unclaimed:
+        room.take(asked)
+    return room
+
+
+def resting(worker: WorkerRecord) -> bool:
+    return worker.drain or worker.beat.draining
+
+
+def release(waiting: Iterable[Record], view: PoolView, now: float) -> list[Record]:
+    """Those that go now, in the order in which they go: priority first, then age.
+
+    A job that does not fit anywhere now does not stop smaller ones behind it.
+    """
+    room = room_of(view)
+    going = []
+    for record in sorted(waiting, key=order):
+        if not any(c.slots > 0 for c in room.workers.values()) and room.margin <= 0:
+            break
+        if record.not_before is not None and record.not_before > now:
+            continue
+        asked = requirement(record)
+        if could_ever(asked, view) and room.take(asked):
+            going.append(record)
+    return going
+
+
+def order(record: Record) -> tuple[int, str]:
+    return -record.spec.priority, record.id
+
+
+def could_ever(asked: Requirement, view: PoolView) -> bool:
+    return any(fits(asked, w.beat.capacity) for w in view.workers.values() if not resting(w))
+
+
+def explain(record: Record, view: PoolView, ahead: int, now: float) -> tuple[str, dict[str, str]]:
+    """One sentence on why the job does not run yet, and each worker's own reason."""
+    pool = record.spec.pool
+    asked = requirement(record)
+    reasons = {name: worker_reason(asked, w, view) for name, w in sorted(view.workers.items())}
+    if record.not_before is not None and record.not_before > now:
+        return f"it is tried again in {record.not_before - now:.0f} s", reasons
+    if not view.workers:
+        return f"no worker of pool {pool} is online", reasons
+    if all(resting(w) for w in view.workers.values()):
+        return f"all workers of pool {pool} are draining", reasons
+    if not could_ever(asked, view):
+        return too_big(asked, view), reasons
+    if ahead:
+        jobs = "1 job is" if ahead == 1 else f"{ahead} jobs are"
+        return f"{jobs} ahead of it in pool {pool}", reasons
+    return "all workers that it fits on are busy", reasons
+
+
+def worker_reason(asked: Requirement, worker: WorkerRecord, view: PoolView) -> str:
+    if resting(worker):
+        return "is draining"
+    lacks = lacking(asked, worker.beat.capacity)
+    if lacks:
+        return "; ".join(lacks)
+    free = worker.beat.capacity
+    for name, held in view.held:
+        if name == worker.beat.worker:
+            free = less(free, held)
+    if free.slots <= 0:
+        return f"all {worker.beat.capacity.slots} slots are taken"
+    return "; ".join(lacking(asked, free, "free")) or "takes it next"
+
+
+def lacking(asked: Requirement, room: Capacity, word: str = "in all") -> list[str]:
+    lacks = []
+    if asked.gpus > room.gpus:
+        lacks.append(f"needs {asked.gpus} GPUs, has {room.gpus} {word}")
+    if asked.memory > room.memory:
+        need, has = asked.memory / GIBIBYTE, max(room.memory, 0) / GIBIBYTE
+        lacks.append(f"needs {need:.1f} GiB of memory, has {has:.1f} {word}")
+    if asked.cpus > room.cpus + 1e-9:
+        lacks.append(f"needs {asked.cpus:g} cpus, has {max(room.cpus, 0):g} {word}")
+    return lacks
+
+
+def too_big(asked: Requirement, view: PoolView) -> str:
+    """Names the worker that comes closest: the smallest change that would make it run."""
+    best = min(
+        (
+            (lacking(asked, w.beat.capacity), name)
+            for name, w in view.workers.items()
+            if not resting(w)
+        ),
+        key=lambda pair: len(pair[0]),
+    )
+    return f"no worker is big enough; closest is {best[1]}: {'; '.join(best[0])}"

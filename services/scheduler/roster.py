@@ -1,0 +1,142 @@
+"""Which workers are there, what do they hold, and which of them fell silent?"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+
+from bus.codec import decode, encode
+from bus.connection import Bus
+from bus.errors import BusError
+from bus.follow import follow
+from bus.kv import Bucket
+from schemas.worker import Beat, Capacity, WorkerRecord
+
+log = logging.getLogger(__name__)
+
+WRITE_EVERY = 2.0
+"""Seconds between two writes of a worker whose beats only change its load."""
+
+
+@dataclass
+class Known:
+    """One worker, as this replica knows it."""
+
+    record: WorkerRecord
+    silence: float = 0.0
+    """Seconds without a sign, counted only while JetStream took our own writes."""
+    written: float = 0.0
+    """Monotonic seconds of the last write to the bucket."""
+
+
+class Roster:
+    """The workers: from beats that came here and from what the other replicas wrote."""
+
+    def __init__(self, bus: Bus, lost_after: float) -> None:
+        self._bus = bus
+        self._bucket = Bucket(bus, "workers")
+        self._drains = Bucket(bus, "drains")
+        self._lost_after = lost_after
+        self._known: dict[str, Known] = {}
+        self._draining: set[str] = set()
+
+    async def load(self) -> None:
+        self._draining = set(await self._drains.all())
+
+    def online(self, pool: str | None = None) -> dict[str, WorkerRecord]:
+        """Those heard of within ``lost_after``."""
+        return {
+            name: known.record
+            for name, known in self._known.items()
+            if known.silence < self._lost_after and pool in (None, known.record.beat.pool)
+        }
+
+    async def hear(self, beat: Beat) -> bool:
+        """Notes the beat; whether it changed what the policy looks at."""
+        before = self._known.get(beat.worker)
+        drain = beat.worker in self._draining
+        record = WorkerRecord(beat=beat, heard_at=time.time(), drain=drain)
+        changed = before is None or matter(before.record) != matter(record)
+        was_silent = before is not None and before.silence >= self._lost_after
+        known = Known(record, written=before.written if before else 0.0)
+        self._known[beat.worker] = known
+        if changed or time.monotonic() - known.written >= WRITE_EVERY:
+            known.written = time.monotonic()
+            await self._bucket.put(beat.worker, encode(record)[0])
+        return changed or was_silent
+
+    async def drain(self, worker: str, drain: bool) -> None:
+        """Outlives restarts of agent, scheduler and broker."""
+        if drain:
+            await self._drains.put(worker, b"1")
+            self._draining.add(worker)
+        else:
+            await self._drains.delete(worker)
+            self._draining.discard(worker)
+        known = self._known.get(worker)
+        if known is not None:
+            known.record = known.record.model_copy(update={"drain": drain})
+            await self._bucket.put(worker, encode(known.record)[0])
+
+    async def listen(self, changed: asyncio.Event) -> None:
+        """Takes in what other replicas heard."""
+        async for delivery in follow(
+            self._bus, "KV_workers", "$KV.workers.>", last_per_subject=True
+        ):
+            try:
+                record = decode(WorkerRecord, delivery.data, None)
+            except BusError:
+                continue
+            self._take(record)
+            changed.set()
+
+    def _take(self, record: WorkerRecord) -> None:
+        name = record.beat.worker
+        if record.drain:
+            self._draining.add(name)
+        else:
+            self._draining.discard(name)
+        known = self._known.get(name)
+        if known is None or known.record.heard_at < record.heard_at:
+            silence = 0.0 if time.time() - record.heard_at < self._lost_after else self._lost_after
+            self._known[name] = Known(record, silence)
+
+    async def grow_silent(self, seconds: float, holders: list[str]) -> list[str]:
+        """Counts ``seconds`` of silence, if JetStream takes a write now; who is lost by it.
+
+        ``holders`` that were never heard of count from the first call on.
+        """
+        try:
+            await self._bucket.put("canary-of-the-scheduler", b"")
+        except BusError as error:
+            log.warning("nobody is judged lost while the bus does not answer: %s", error)
+            return []
+        for known in self._known.values():
+            known.silence += seconds
+        lost = []
+        for name in holders:
+            known = self._known.setdefault(name, Known(unheard(name)))
+            if known.silence >= self._lost_after:
+                lost.append(name)
+        return lost
+
+
+def unheard(name: str) -> WorkerRecord:
+    empty = Capacity()
+    beat = Beat(worker=name, session="", sent_at=0.0, pool="", capacity=empty, free=empty)
+    return WorkerRecord(beat=beat, heard_at=0.0)
+
+
+def matter(record: WorkerRecord) -> tuple[object, ...]:
+    beat = record.beat
+    return (
+        beat.session,
+        beat.pool,
+        beat.capacity,
+        beat.draining,
+        record.drain,
+        beat.labels,
+        len(beat.held),
+    )

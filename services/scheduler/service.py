@@ -1,0 +1,364 @@
+"""How does the scheduler run: requests, beats, releases and sweeps over one fold?"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections import defaultdict
+
+from bus import subjects
+from bus.connection import Bus
+from bus.errors import BusError, NotFound, Refused
+from bus.records import Records
+from bus.serve import Route, serve
+from bus.tickets import publish_ticket, withdraw_ticket
+from schemas.job import Record, State
+from schemas.message import Empty, Message
+from schemas.problem import Problem
+from schemas.requests import Cancel, CancelAnswer, Drain, Explain, Explanation
+from schemas.worker import (
+    AttemptKey,
+    Beat,
+    BeatAnswer,
+    Claim,
+    ClaimAnswer,
+    Command,
+    Grant,
+    Report,
+    ReportAnswer,
+    Stop,
+)
+from services.scheduler import policy, transitions
+from services.scheduler.classes import Classes
+from services.scheduler.config import SchedulerConfig
+from services.scheduler.fold import Fold
+from services.scheduler.roster import Roster
+from services.scheduler.steps import Steps
+from services.scheduler.transitions import Refusal, Step
+
+log = logging.getLogger(__name__)
+
+RELEASES = 32
+"""Jobs that are released side by side."""
+
+
+async def run(bus: Bus, config: SchedulerConfig) -> None:
+    """Until cancelled; replicas run side by side."""
+    scheduler = Scheduler(bus, config)
+    await scheduler.run()
+
+
+class Scheduler:
+    """One replica."""
+
+    def __init__(self, bus: Bus, config: SchedulerConfig) -> None:
+        self._bus = bus
+        self._config = config
+        self._fold = Fold()
+        self._steps = Steps(bus, self._fold)
+        self._classes = Classes(bus, config.replicas)
+        self._roster = Roster(bus, config.lost_after)
+        self._dirty: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
+        self._any = asyncio.Event()
+        self._missing: dict[tuple[str, str, int], float] = {}
+        self._tasks: asyncio.TaskGroup | None = None
+
+    async def run(self) -> None:
+        await self._classes.load()
+        await self._roster.load()
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            tasks.create_task(self._follow_jobs())
+            tasks.create_task(self._roster.listen(self._any))
+            tasks.create_task(self._wake_all())
+            tasks.create_task(self._steps.trim())
+            tasks.create_task(self._sweep())
+            tasks.create_task(self._watch_silence())
+            await serve(self._bus, self._routes(), "scheduler")
+
+    def _routes(self) -> dict[str, Route]:
+        return {
+            subjects.request("scheduler", "claim", "*"): Route(Claim, self._on_claim),
+            subjects.request("scheduler", "report", "*"): Route(Report, self._on_report),
+            subjects.request("scheduler", "cancel"): Route(Cancel, self._on_cancel),
+            subjects.request("scheduler", "drain"): Route(Drain, self._on_drain),
+            subjects.request("scheduler", "explain"): Route(Explain, self._on_explain),
+            subjects.BEATS_ALL: Route(Beat, self._on_beat),
+        }
+
+    # ---- what jobs do
+
+    async def _follow_jobs(self) -> None:
+        async for change in Records(self._bus).changes(0):
+            news = self._fold.apply(change.record, change.sequence, change.fact)
+            if news:
+                self._wake(change.record.spec.pool)
+
+    def _wake(self, pool: str) -> None:
+        if pool not in self._dirty:
+            assert self._tasks is not None
+            self._tasks.create_task(self._release(pool, self._dirty[pool]))
+        self._dirty[pool].set()
+
+    async def _wake_all(self) -> None:
+        while True:
+            await self._any.wait()
+            self._any.clear()
+            for pool in list(self._fold.pools):
+                self._wake(pool)
+
+    async def _release(self, pool: str, dirty: asyncio.Event) -> None:
+        """Lets jobs go as room shows up; one pass takes in everything that happened before it."""
+        while True:
+            await dirty.wait()
+            dirty.clear()
+            try:
+                await self._release_now(pool)
+            except BusError as error:
+                log.warning("releasing jobs of pool %s: %s", pool, error)
+
+    async def _release_now(self, pool: str) -> None:
+        now = time.time()
+        going = policy.release(self._fold.waiting(pool), self._view(pool), now)
+        for start in range(0, len(going), RELEASES):
+            async with asyncio.TaskGroup() as tasks:
+                for record in going[start : start + RELEASES]:
+                    tasks.create_task(self._queue(record))
+        later = [
+            r.not_before for r in self._fold.waiting(pool) if r.not_before and r.not_before > now
+        ]
+        if later:
+            asyncio.get_running_loop().call_later(min(later) - now + 0.01, self._dirty[pool].set)
+
+    async def _queue(self, record: Record) -> None:
+        """Writes ``queued``, then the ticket; the sweep repeats what fails here."""
+        pool = record.spec.pool
+        try:
+            name = await self._classes.ensure(
+                pool, policy.requirement(record), list(self._roster.online(pool))
+            )
+            decision, _ = await self._steps.take(
+                record.id, lambda newest, now: transitions.queue(newest, name, now)
+            )
+            if isinstance(decision, Step):
+                await publish_ticket(self._bus, pool, name, record.id)
+        except BusError as error:
+            log.warning("%s could not be queued yet: %s", record.id, error)
+
+    def _view(self, pool: str) -> policy.PoolView:
+        jobs = self._fold.pools[pool]
+        return policy.PoolView(
+            self._roster.online(pool), tuple(jobs.held.values()), tuple(jobs.queued.values())
+        )
+
+    # ---- what is asked
+
+    async def _on_claim(self, claim: Claim, subject: str) -> ClaimAnswer:
+        if not own(subject, claim.worker):
+            return ClaimAnswer(refusal="a worker claims under its own name")
+        nonce = secrets.token_urlsafe(16)
+        try:
+            decision, record = await self._steps.take(
+                claim.job, lambda newest, now: transitions.claim(newest, claim, nonce, now)
+            )
+        except NotFound:
+            return ClaimAnswer(refusal="there is no such job")
+        if isinstance(decision, Refusal):
+            return ClaimAnswer(refusal=decision.text)
+        return ClaimAnswer(grant=grant(record))
+
+    async def _on_report(self, report: Report, subject: str) -> ReportAnswer:
+        if not own(subject, report.worker):
+            return ReportAnswer(accepted=False, refusal="a worker reports under its own name")
+        try:
+            decision, record = await self._steps.take(
+                report.job, lambda newest, now: transitions.report(newest, report, now)
+            )
+        except NotFound:
+            return ReportAnswer(accepted=False, stop=True, refusal="there is no such job")
+        if isinstance(decision, Refusal):
+            return ReportAnswer(accepted=False, stop=decision.stop, refusal=decision.text)
+        self._wake(record.spec.pool)
+        return ReportAnswer(accepted=True, stop=record.state is State.CANCELLING)
+
+    async def _on_cancel(self, asked: Cancel, subject: str) -> CancelAnswer:
+        try:
+            _, record = await self._steps.take(
+                asked.job, lambda newest, now: transitions.cancel(newest, asked.by, now)
+            )
+        except NotFound as error:
+            raise Refused(no_job(asked.job)) from error
+        if record.state is State.CANCELLING:
+            await self._tell_to_stop(record)
+        elif record.state is State.CANCELLED and not record.attempts:
+            await withdraw_ticket(self._bus, record.spec.pool, record.id)
+        self._wake(record.spec.pool)
+        return CancelAnswer(record=record)
+
+    async def _tell_to_stop(self, record: Record) -> None:
+        if record.current is not None:
+            command = Command(stop=(stop_of(record),))
+            await self._bus.publish(subjects.command(record.current.worker, "stop"), command)
+
+    async def _on_drain(self, asked: Drain, subject: str) -> Message:
+        if asked.worker not in self._roster.online():
+            raise Refused(
+                Problem(
+                    code="no_such_worker",
+                    title="There is no such worker",
+                    status=404,
+                    detail=f"no worker named {asked.worker} is online",
+                )
+            )
+        await self._roster.drain(asked.worker, asked.drain)
+        await self._bus.publish(subjects.command(asked.worker, "drain"), Command(drain=asked.drain))
+        self._any.set()
+        return Empty()
+
+    async def _on_explain(self, asked: Explain, subject: str) -> Explanation:
+        stored = self._fold.get(asked.job)
+        if stored is None or stored.record.state not in (State.WAITING, State.QUEUED):
+            return Explanation(text="")
+        record = stored.record
+        ahead = self._fold.ahead(record)
+        text, workers = policy.explain(record, self._view(record.spec.pool), ahead, time.time())
+        return Explanation(text=text, ahead=ahead, workers=workers)
+
+    # ---- what workers say
+
+    async def _on_beat(self, beat: Beat, subject: str) -> BeatAnswer:
+        if subject != subjects.beat(beat.worker):
+            raise Refused(Problem(code="not_you", title="A worker beats under its own name"))
+        await self._classes.pool(beat.pool)
+        if await self._roster.hear(beat):
+            self._wake(beat.pool)
+        listed = {(key.job, key.attempt) for key in (*beat.held, *beat.ends)}
+        held = self._fold.held_by(beat.worker)
+        await self._find_forgotten(beat, held, listed)
+        stop = [stop_of(record) for record in held if record.state is State.CANCELLING]
+        stop += await self._superseded(beat)
+        return BeatAnswer(
+            sent_at=beat.sent_at,
+            stop=tuple(stop),
+            classes=self._classes.of(beat.pool),
+            drain=self._roster.online()[beat.worker].drain,
+        )
+
+    async def _superseded(self, beat: Beat) -> list[Stop]:
+        """Attempts that it holds and that no record gives to it (checked with the stream)."""
+        stops = []
+        for key in beat.held:
+            if not self._fold.grants(beat.worker, key) and not await self._granted(beat, key):
+                stops.append(
+                    Stop(job=key.job, attempt=key.attempt, grace=10.0, reason="superseded")
+                )
+        return stops
+
+    async def _granted(self, beat: Beat, key: AttemptKey) -> bool:
+        try:
+            record = (await Records(self._bus).get(key.job)).record
+        except NotFound:
+            return False
+        current = record.current
+        ours = current is not None and (current.number, current.worker) == (
+            key.attempt,
+            beat.worker,
+        )
+        return ours and record.state.held
+
+    async def _find_forgotten(
+        self, beat: Beat, held: list[Record], listed: set[tuple[str, int]]
+    ) -> None:
+        """What the record gives to a worker and the worker does not list for too long is lost."""
+        now = time.monotonic()
+        for record in held:
+            mark = (beat.worker, record.id, record.attempt)
+            if (record.id, record.attempt) in listed:
+                self._missing.pop(mark, None)
+                continue
+            since = self._missing.setdefault(mark, now)
+            if now - since > self._config.unknown_after:
+                self._missing.pop(mark, None)
+                await self._lose(record, beat.worker, f"{beat.worker} does not know of it any more")
+
+    async def _lose(self, record: Record, worker: str, detail: str) -> None:
+        attempt = record.attempt
+
+        def decide(newest: Record, now: float) -> transitions.Step | transitions.Already:
+            current = newest.current
+            if current is None or (current.number, current.worker) != (attempt, worker):
+                return transitions.Already()
+            return transitions.lost(newest, detail, now)
+
+        decision, after = await self._steps.take(record.id, decide)
+        if isinstance(decision, Step):
+            log.warning("%s attempt %d is lost: %s", record.id, attempt, detail)
+        self._wake(after.spec.pool)
+
+    # ---- what time does
+
+    async def _watch_silence(self) -> None:
+        tick = self._config.lost_after / 10
+        while True:
+            before = time.monotonic()
+            await asyncio.sleep(tick)
+            holders = self._fold.holders()
+            seconds = min(time.monotonic() - before, 2 * tick)
+            for worker in await self._roster.grow_silent(seconds, holders):
+                for record in self._fold.held_by(worker):
+                    detail = f"{worker} was silent for {self._config.lost_after:.0f} s"
+                    try:
+                        await self._lose(record, worker, detail)
+                    except BusError as error:
+                        log.warning("%s: %s", record.id, error)
+
+    async def _sweep(self) -> None:
+        """Repeats what follows from the records and may not have happened."""
+        while True:
+            await asyncio.sleep(self._config.sweep_every)
+            now = time.time()
+            for record in self._fold.queued():
+                if now - record.changed_at > self._config.sweep_every and record.class_name:
+                    await self._repeat_ticket(record, record.class_name)
+            self._any.set()
+
+    async def _repeat_ticket(self, record: Record, name: str) -> None:
+        try:
+            if await publish_ticket(self._bus, record.spec.pool, name, record.id):
+                log.info("%s: its ticket was missing and is published again", record.id)
+        except BusError as error:
+            log.warning("%s: %s", record.id, error)
+
+
+def own(subject: str, worker: str) -> bool:
+    """An agent's request ends in its own name: that is what its rights are tied to."""
+    return subject.rsplit(".", 1)[1] == worker
+
+
+def no_job(job: str) -> Problem:
+    return Problem(
+        code="no_such_job",
+        title="There is no such job",
+        status=404,
+        detail=f"no job has the id {job}",
+    )
+
+
+def stop_of(record: Record) -> Stop:
+    return Stop(job=record.id, attempt=record.attempt, grace=record.spec.grace, reason="cancelled")
+
+
+def grant(record: Record) -> Grant:
+    current = record.current
+    assert current is not None
+    return Grant(
+        job=record.id,
+        attempt=current.number,
+        nonce=current.nonce,
+        owner=record.owner,
+        spec=record.spec,
+        bundle=record.bundle,
+        bundle_size=record.bundle_size,
+    )

@@ -1,0 +1,78 @@
+"""How does a decision become a fact, whoever else decides at the same moment?"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+from bus.connection import Bus
+from bus.errors import Conflict, Unanswered
+from bus.records import Records, Stored
+from schemas.job import Record
+from services.scheduler.fold import Fold
+from services.scheduler.transitions import Already, Refusal, Step
+
+log = logging.getLogger(__name__)
+
+TRIES = 8
+Decision = Step | Already | Refusal
+Decide = Callable[[Record, float], Decision]
+
+
+class Steps:
+    """Writes facts by compare-and-set and keeps the fold in step with what was written."""
+
+    def __init__(self, bus: Bus, fold: Fold) -> None:
+        self._records = Records(bus)
+        self._fold = fold
+        self.finished: asyncio.Queue[str] = asyncio.Queue(100_000)
+        """Ended jobs whose older facts can be dropped."""
+
+    async def take(self, job: str, decide: Decide) -> tuple[Decision, Record]:
+        """Decides on the newest record until the decision could be written; raises ``NotFound``.
+
+        A write that was not answered may have happened: it is decided again on what is stored.
+        """
+        stored = self._fold.get(job) or await self._records.get(job)
+        for _ in range(TRIES):
+            decision = decide(stored.record, time.time())
+            if not isinstance(decision, Step):
+                if self._fold.get(job) is stored:
+                    fresh = await self._newer(stored)
+                    if fresh is not None:
+                        stored = fresh
+                        continue
+                return decision, stored.record
+            try:
+                sequence = await self._records.write(
+                    decision.record, decision.fact, stored.sequence
+                )
+            except (Conflict, Unanswered) as error:
+                log.info("%s: %s", job, error)
+                stored = await self._records.get(job)
+                continue
+            self._note(decision, sequence)
+            return decision, decision.record
+        return Refusal("too many others write to this job; try again"), stored.record
+
+    async def _newer(self, stored: Stored) -> Stored | None:
+        """What the stream holds, if this replica's memory lags behind it."""
+        fresh = await self._records.get(stored.record.id)
+        return fresh if fresh.sequence != stored.sequence else None
+
+    def _note(self, step: Step, sequence: int) -> None:
+        self._fold.apply(step.record, sequence, step.fact)
+        if step.record.state.ended and not self.finished.full():
+            self.finished.put_nowait(step.record.id)
+
+    async def trim(self, pause: float = 0.02) -> None:
+        """Drops the older facts of ended jobs, slowly enough to be in nobody's way."""
+        while True:
+            job = await self.finished.get()
+            try:
+                await self._records.keep_last(job)
+            except Unanswered as error:
+                log.info("older facts of %s stay for now: %s", job, error)
+            await asyncio.sleep(pause)
