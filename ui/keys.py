@@ -14,7 +14,16 @@ if TYPE_CHECKING:
     from bus.records import Records
     from ui.config import UiConfig
     from ui.events import Events
-    from ui.hub import Hub, Read
+    from ui.hub import Hub
+    from ui.logs import LogReader
+
+
+class Sockets:
+    """The open WebSockets of this process."""
+
+    def __init__(self) -> None:
+        self.open: set[web.WebSocketResponse] = set()
+
 
 CONFIG: web.AppKey[UiConfig] = web.AppKey("config")
 BUS: web.AppKey[Bus] = web.AppKey("bus")
@@ -22,6 +31,6 @@ OBJECTS: web.AppKey[Objects] = web.AppKey("objects")
 RECORDS: web.AppKey[Records] = web.AppKey("records")
 EVENTS: web.AppKey[Events] = web.AppKey("events")
 HUB: web.AppKey[Hub] = web.AppKey("hub")
-READ_LOG: web.AppKey[Read] = web.AppKey("read_log")
+LOGS: web.AppKey[LogReader] = web.AppKey("logs")
 UPLOADS: web.AppKey[asyncio.Semaphore] = web.AppKey("uploads")
-SOCKETS: web.AppKey[set[web.WebSocketResponse]] = web.AppKey("sockets")
+SOCKETS: web.AppKey[Sockets] = web.AppKey("sockets")

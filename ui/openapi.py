@@ -41,17 +41,14 @@ def openapi(operations: Iterable[Operation], version: str) -> dict[str, Any]:
 def component_schemas(operations: Iterable[Operation]) -> dict[str, Any]:
     models: list[type[BaseModel]] = [Problem, JobSpec]
     for operation in operations:
-        models += [model for model in (operation.answer, operation.body) if is_model(model)]
+        named = (operation.answer, operation.body)
+        models += [model for model in named if isinstance(model, type)]
     unique = list(dict.fromkeys(models))
     _, schemas = models_json_schema(
         [(model, "serialization") for model in unique], ref_template=REF
     )
     definitions: dict[str, Any] = schemas["$defs"]
     return definitions
-
-
-def is_model(value: object) -> bool:
-    return isinstance(value, type) and issubclass(value, BaseModel)
 
 
 def describe(operation: Operation) -> dict[str, Any]:

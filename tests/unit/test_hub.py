@@ -8,10 +8,20 @@ from collections.abc import AsyncIterator
 import pytest
 
 from bus.logs import LogGap
+from schemas.job import Record, State
 from schemas.log import Cursor, LogChunk, Span, Stream
+from schemas.spec import JobSpec
 from ui.hub import FeedFailed, Frame, Hub
 
-JOB = "0d4k8q2m-7xv3"
+JOB = Record(
+    id="0d4k8q2m-7xv3",
+    owner="local",
+    spec=JobSpec(),
+    bundle="0" * 64,
+    state=State.RUNNING,
+    submitted_at=0.0,
+    changed_at=0.0,
+)
 
 
 class Log:
@@ -38,7 +48,7 @@ class Log:
         self.changed.set()
         self.changed = asyncio.Event()
 
-    async def read(self, job: str, after: Cursor) -> AsyncIterator[LogChunk | LogGap]:
+    async def read(self, record: Record, after: Cursor) -> AsyncIterator[LogChunk | LogGap]:
         self.reads.append(after.offset)
         at = 0
         while True:

@@ -45,7 +45,7 @@ async def metrics(request: web.Request) -> web.Response:
             "Whether NATS is connected.",
             {"": int(app[BUS].connected)},
         ),
-        *family("stoker_websockets", "gauge", "Open WebSockets.", {"": len(app[SOCKETS])}),
+        *family("stoker_websockets", "gauge", "Open WebSockets.", {"": len(app[SOCKETS].open)}),
         *family("stoker_log_viewers", "gauge", "Readers of logs.", {"": app[HUB].viewers}),
         *family("stoker_log_feeds", "gauge", "Logs that are read.", {"": app[HUB].feeds}),
         *family("stoker_list_viewers", "gauge", "Open lists.", {"": app[EVENTS].list_viewers}),

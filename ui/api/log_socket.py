@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from contextlib import asynccontextmanager
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
@@ -69,7 +69,7 @@ def cursor_of(request: web.Request) -> Cursor:
 @asynccontextmanager
 async def socket_of(request: web.Request) -> AsyncIterator[web.WebSocketResponse]:
     """A WebSocket that counts, and is closed when the server stops."""
-    sockets = request.app[SOCKETS]
+    sockets = request.app[SOCKETS].open
     if len(sockets) >= request.app[CONFIG].viewers_at_once:
         raise refuse(503, "too_many_viewers", "Too many pages are open", "Try again in a moment.")
     ws = web.WebSocketResponse(
@@ -165,7 +165,8 @@ class Session:
 
     async def _stream(self) -> None:
         await self._tell_job()
-        attempt = self._cursor.attempt or await self._newest_attempt()
+        await self._until_attempt(max(1, self._cursor.attempt))
+        attempt = self._cursor.attempt or self._watch.record.attempt
         self._cursor = self._cursor._replace(attempt=attempt)
         while attempt and attempt <= self._watch.record.attempt:
             await self._send(attempt_frame(self._watch.record, attempt))
@@ -177,23 +178,19 @@ class Session:
         await self._tell_job()
         await self._send(control_frame("end", cursor=str(self._cursor)))
 
-    async def _newest_attempt(self) -> int:
-        """Waits for the first one; 0 where the job ended without."""
-        await self._until_attempt(1)
-        return self._watch.record.attempt
-
     async def _another(self, attempt: int) -> bool:
         """Whether an attempt comes after this one; known once it has, or the job has ended."""
         await self._until_attempt(attempt + 1)
         return self._watch.record.attempt > attempt
 
     async def _until_attempt(self, number: int) -> None:
+        """Returns once the job has that attempt, or has ended without."""
         watch = self._watch
         while watch.record.attempt < number and not watch.record.state.ended:
             await watch.after(watch.sequence)
 
     async def _stream_attempt(self) -> None:
-        async for frame in self._hub.frames(self._watch.record.id, self._cursor):
+        async for frame in self._hub.frames(self._watch.record, self._cursor):
             await self._window.take(len(frame.body))
             await self._send(frame.body)
             self._cursor = self._cursor._replace(offset=frame.end)

@@ -11,13 +11,12 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 
 from bus import subjects
-from bus.errors import BusError
 from bus.logs import LogGap
 from schemas.job import Attempt, Record
 from schemas.log import Cursor, LogChunk
 from schemas.requests import LogEnd, LogPosition
 from ui.api.common import number_of, stored_job
-from ui.keys import BUS, READ_LOG
+from ui.keys import BUS, LOGS
 from ui.problems import refuse
 from ui.ranges import ByteRange, Unsatisfiable, read_range
 from ui.streams import reading
@@ -40,7 +39,8 @@ async def log_text(request: web.Request) -> web.StreamResponse:
         return response
     span = wanted or ByteRange(0, size)
     cursor = Cursor(attempt.number, rank, span.start)
-    async with reading(request.app[READ_LOG](record.id, cursor)) as pieces:
+    source = request.app[LOGS].read(record, cursor, wait=attempt.end is not None)
+    async with reading(source) as pieces:
         async for data in bytes_of(pieces, span):
             await response.write(data)
     await response.write_eof()
@@ -112,7 +112,7 @@ async def bytes_of(
                 offset += len(data)
                 yield data
             case LogGap():
-                stop = min(piece.offset + piece.length, span.stop)
+                stop = min(piece.offset + piece.size, span.stop)
                 for data in gap_bytes(stop - offset):
                     yield data
                 offset = max(offset, stop)
