@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 Output = Callable[[Stream, bytes], None]
 """Takes what a build prints (``BUILD``) and Stoker's own lines (``STOKER``) into the log."""
 
+News = Callable[[], None]
+
 
 # Both sides: what passes between agent and shim as files of the attempt's folder.
 
@@ -140,7 +142,10 @@ class Launched(Protocol):
         """To the whole program; nothing where it has ended."""
 
     def kill(self) -> None:
-        """SIGKILL to all of it, children included."""
+        """SIGKILL to all of it, children included.
+
+        Called once more after the end, for what may have been left behind.
+        """
 
     def close(self) -> None:
         """Leaves nothing behind: descriptors, the container. Called once, after the end."""
@@ -210,11 +215,20 @@ class Runtime(Protocol):
         nothing half made. Raises ``CannotPrepare``.
         """
 
-    async def start(self, folder: AttemptFolder, launch: Launch) -> None:
-        """Starts the program; it outlives the agent unless the runtime says otherwise."""
+    async def start(self, folder: AttemptFolder, launch: Launch, news: News) -> None:
+        """Starts the program; it outlives the agent unless the runtime says otherwise.
+
+        ``news`` is called whenever it started, the spool grew, or it ended.
+        """
+
+    async def adopt(self, folder: AttemptFolder, news: News) -> bool:
+        """Takes up what an earlier agent started. False where nothing runs and nothing ended."""
+
+    def started_at(self, folder: AttemptFolder) -> float | None:
+        """Unix seconds at which the program started, None where it has not yet."""
 
     async def wait(self, folder: AttemptFolder) -> Exit:
-        """Cancellable, repeatable; also for an attempt that was started by an earlier agent."""
+        """Cancellable, repeatable. An exit whose program or shim vanished is ``agent_error``."""
 
     async def stop(self, folder: AttemptFolder, grace: float, reason: Reason) -> None:
         """Asks: SIGTERM, ``grace`` seconds, SIGKILL. Returns at once; ``wait`` tells the end."""

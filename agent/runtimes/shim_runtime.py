@@ -1,0 +1,223 @@
+"""How does the agent start, follow, stop and adopt programs that run under shims?"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import msgpack
+
+from agent.folder import AttemptFolder, read_if_there, write_atomic
+from agent.runtimes.launchers import launcher
+from agent.runtimes.protocol import Exit, Launch, News
+from schemas.reason import Reason
+
+SHIM_SECONDS = 15.0
+"""How long a requested shim may take to show up."""
+SWEEP = 30.0
+"""Seconds between two looks whether a silent shim still lives: its death is heard, normally."""
+WAKE_BYTES = 65536
+VANISHED = "the shim died, and with it the sight of the program"
+
+BOOT = (
+    "import sys; sys.path.insert(0, sys.argv[1]);"
+    "from agent.shim_host import main; main(sys.argv[2], sys.argv[3:])"
+)
+
+
+class HostProcess(Protocol):
+    """A shim host that was started."""
+
+    def alive(self) -> bool: ...
+
+
+StartHost = Callable[[Path, str], Awaitable[HostProcess]]
+"""Starts a shim host that reads the FIFO and launches for the runtime of that name."""
+
+
+@dataclass
+class Watched:
+    """One attempt as the agent sees it."""
+
+    folder: AttemptFolder
+    news: News
+    wake: int
+    control: int
+    asked_at: float | None
+    """Monotonic seconds at which its shim was asked for; None where it was adopted."""
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    started_at: float | None = None
+
+
+class ShimRuntime:
+    """start, adopt, wait, stop: the same for every runtime whose programs run under shims."""
+
+    name = ""
+
+    def __init__(self, work: Path, start_host: StartHost | None = None) -> None:
+        self._hosts = work / "hosts"
+        self._start_host = start_host or start_local_host
+        self._fifo = -1
+        self._host: HostProcess | None = None
+        self._host_lock = asyncio.Lock()
+        self._watched: dict[str, Watched] = {}
+
+    async def open(self) -> None:
+        self._hosts.mkdir(mode=0o700, parents=True, exist_ok=True)
+        await self._need_host()
+
+    async def start(self, folder: AttemptFolder, launch: Launch, news: News) -> None:
+        write_atomic(folder.launch, launch.pack())
+        for fifo in (folder.control, folder.wake):
+            with contextlib.suppress(FileExistsError):
+                os.mkfifo(fifo, 0o600)
+        self._watch(folder, news, time.monotonic())
+        await self._need_host()
+        os.write(self._fifo, os.fsencode(folder.path) + b"\n")
+
+    async def adopt(self, folder: AttemptFolder, news: News) -> bool:
+        if folder.exit.exists():
+            return True
+        if not folder.shim_lives():
+            await self._recover(folder)
+            return folder.exit.exists()
+        self._watch(folder, news, None)
+        return True
+
+    def started_at(self, folder: AttemptFolder) -> float | None:
+        watched = self._watched.get(folder.name)
+        if watched is not None and watched.started_at is not None:
+            return watched.started_at
+        data = read_if_there(folder.started)
+        at: float | None = msgpack.unpackb(data)["at"] if data else None
+        if watched is not None:
+            watched.started_at = at
+        return at
+
+    async def wait(self, folder: AttemptFolder) -> Exit:
+        watched = self._watched.get(folder.name)
+        while (data := read_if_there(folder.exit)) is None:
+            if watched is None or watched.ended.is_set() or self._overdue(watched):
+                return await self._vanished(folder)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SHIM_SECONDS if watched.asked_at else SWEEP):
+                    await watched.ended.wait()
+        return Exit.unpack(data)
+
+    async def stop(self, folder: AttemptFolder, grace: float, reason: Reason) -> None:
+        watched = self._watched.get(folder.name)
+        if watched is not None:
+            with contextlib.suppress(OSError):
+                os.write(watched.control, f"stop {grace:g} {reason.value}\n".encode())
+
+    async def discard(self, folder: AttemptFolder) -> None:
+        watched = self._watched.pop(folder.name, None)
+        if watched is not None:
+            self._unwatch(watched)
+
+    async def close(self) -> None:
+        for watched in self._watched.values():
+            self._unwatch(watched)
+        self._watched.clear()
+        if self._fifo >= 0:
+            os.close(self._fifo)
+            self._fifo = -1
+
+    # The wake FIFO: any byte is news, its end is the shim's end.
+
+    def _watch(self, folder: AttemptFolder, news: News, asked_at: float | None) -> None:
+        wake = os.open(folder.wake, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        control = os.open(folder.control, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        watched = Watched(folder, news, wake, control, asked_at)
+        self._watched[folder.name] = watched
+        asyncio.get_running_loop().add_reader(wake, self._on_wake, watched)
+
+    def _on_wake(self, watched: Watched) -> None:
+        try:
+            data = os.read(watched.wake, WAKE_BYTES)
+        except BlockingIOError:
+            return
+        watched.asked_at = None
+        if not data:
+            asyncio.get_running_loop().remove_reader(watched.wake)
+        if not data or watched.folder.exit.exists():
+            watched.ended.set()
+        watched.news()
+
+    def _unwatch(self, watched: Watched) -> None:
+        asyncio.get_running_loop().remove_reader(watched.wake)
+        os.close(watched.wake)
+        os.close(watched.control)
+
+    def _overdue(self, watched: Watched) -> bool:
+        """A shim that never came, or one that died unheard."""
+        if watched.asked_at is None:
+            return not watched.folder.shim_lives() and not watched.folder.exit.exists()
+        return time.monotonic() - watched.asked_at > SHIM_SECONDS
+
+    async def _vanished(self, folder: AttemptFolder) -> Exit:
+        await self._recover(folder)
+        data = read_if_there(folder.exit)
+        return Exit.unpack(data) if data else Exit(Reason.AGENT_ERROR, detail=VANISHED)
+
+    async def _recover(self, folder: AttemptFolder) -> None:
+        """Kills what a dead shim left; without ``launch.msgpack`` a late shim cannot start any."""
+        data = read_if_there(folder.launch)
+        if data is not None:
+            folder.launch.unlink(missing_ok=True)
+            await asyncio.to_thread(launcher(self.name).recover, Launch.unpack(data))
+
+    # The host.
+
+    async def _need_host(self) -> None:
+        if self._host is not None and self._host.alive():
+            return
+        async with self._host_lock:
+            if self._host is None or not self._host.alive():
+                await self._new_host()
+
+    async def _new_host(self) -> None:
+        path = self._hosts / uuid.uuid4().hex
+        os.mkfifo(path, 0o600)
+        # Both ways, so that requests wait in it until the host reads; its end at close is heard.
+        fifo = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        if self._fifo >= 0:
+            os.close(self._fifo)
+        self._fifo = fifo
+        self._host = await self._start_host(path, self.name)
+
+
+class LocalHost:
+    """A shim host in a session of its own on this machine."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+
+def host_command(fifo: Path, runtime: str) -> list[str]:
+    """Starts a shim host from where this code lies; ``-P``: nothing of the working directory."""
+    root = Path(__file__).resolve().parents[2]
+    return [sys.executable, "-P", "-c", BOOT, str(root), str(fifo), runtime]
+
+
+async def start_local_host(fifo: Path, runtime: str) -> HostProcess:
+    return LocalHost(spawn_host(host_command(fifo, runtime)))
+
+
+def spawn_host(command: list[str]) -> subprocess.Popen[bytes]:
+    nothing = subprocess.DEVNULL
+    return subprocess.Popen(
+        command, stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True, cwd="/"
+    )

@@ -1,0 +1,237 @@
+"""How does one attempt's program run, whatever becomes of the agent?
+
+A shim launches it, drains it into the spool, enforces its time and memory limits, carries out a
+stop by itself, and writes the exit down. It meets the agent in the attempt's folder only.
+Synchronous, one thread, small imports: it is forked from the shim host.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import selectors
+import signal
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import msgpack
+
+from agent.folder import AttemptFolder, write_atomic
+from agent.runtimes.launchers import launcher
+from agent.runtimes.protocol import CannotLaunch, Exit, Launch, Launched, Source
+from agent.spool import SpoolWriter
+from schemas.reason import Reason
+from schemas.stream import Stream
+
+DRAIN_SECONDS = 5.0
+"""How long output is awaited after the program has ended while something else holds its pipes."""
+KILL_AGAIN = 1.0
+"""Seconds after which a SIGKILL is repeated: new children may have appeared meanwhile."""
+FIRST_LOOK = 0.1
+CLOSE_LOOK = 0.05
+FAR_LOOK = 0.5
+"""Seconds between two looks at the memory: first, near the limit, far from it."""
+NEAR = 0.3
+"""Share of the memory limit from which on it is looked at more often."""
+EXIT_TRIES = 600
+"""Times one second that the exit is tried to be written on a full disk."""
+
+Timer = Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """A stop that is under way; its reason wins over what the program makes of it."""
+
+    reason: Reason
+    detail: str
+
+
+class Shim:
+    """One attempt, from launch to exit."""
+
+    def __init__(self, folder: AttemptFolder) -> None:
+        self._folder = folder
+        self._launch = Launch.unpack(folder.launch.read_bytes())
+        self._selector = selectors.DefaultSelector()
+        self._control = os.open(folder.control, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        self._wake = os.open(folder.wake, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        self._spool = SpoolWriter(folder.spool)
+        self._timers: dict[Timer, float] = {}
+        self._commands = b""
+        self._sources = 0
+        self._ending: Ending | None = None
+        self._exit: Exit | None = None
+        self._gave_up = False
+        self._peak: int | None = None
+
+    def run(self) -> None:
+        try:
+            launched = launcher(self._launch.runtime).launch(self._launch)
+        except CannotLaunch as error:
+            self._finish(Exit(error.reason, detail=str(error)))
+            return
+        try:
+            at = time.time()
+            self._tell_started(launched, at)
+            self._watch(launched)
+            self._finish(replace(self._judged(), started_at=at))
+        finally:
+            launched.close()
+
+    def _tell_started(self, launched: Launched, at: float) -> None:
+        with contextlib.suppress(OSError):
+            body = msgpack.packb({"at": at, "identity": launched.identity})
+            write_atomic(self._folder.started, body)
+        self._poke()
+
+    # The loop.
+
+    def _watch(self, launched: Launched) -> None:
+        """Until the program has ended and all that it printed is in the spool."""
+        self._launched = launched
+        now = time.monotonic()
+        if self._launch.limits.timeout is not None:
+            self._timers[self._on_time_up] = now + self._launch.limits.timeout
+        self._timers[self._on_look] = now + FIRST_LOOK
+        for source in launched.sources:
+            self._register(source.fileno(), partial(self._on_output, source))
+        self._sources = len(launched.sources)
+        self._register(launched.exited, self._on_exited)
+        self._register(self._control, self._on_control)
+        while (self._exit is None or self._sources) and not self._gave_up:
+            self._step()
+
+    def _register(self, descriptor: int, handler: Callable[[], None]) -> None:
+        self._selector.register(descriptor, selectors.EVENT_READ, handler)
+
+    def _step(self) -> None:
+        due = min(self._timers.values(), default=None)
+        ready = self._selector.select(None if due is None else max(0.0, due - time.monotonic()))
+        before = self._spool.offset
+        for key, _ in ready:
+            key.data()
+        if self._spool.offset != before:
+            self._poke()
+        now = time.monotonic()
+        for timer in [timer for timer, at in self._timers.items() if at <= now]:
+            del self._timers[timer]
+            timer()
+
+    def _poke(self) -> None:
+        with contextlib.suppress(OSError):
+            os.write(self._wake, b".")
+
+    # What is heard.
+
+    def _on_output(self, source: Source) -> None:
+        pieces = source.read()
+        if pieces is None:
+            self._selector.unregister(source.fileno())
+            self._sources -= 1
+            return
+        for stream, data in pieces:
+            self._spool.append(stream, data)
+
+    def _on_exited(self) -> None:
+        self._exit = self._launched.exit()
+        if self._exit is None:
+            return
+        self._selector.unregister(self._launched.exited)
+        self._launched.kill()
+        self._timers.clear()
+        self._timers[self._give_up] = time.monotonic() + DRAIN_SECONDS
+
+    def _on_control(self) -> None:
+        self._commands += os.read(self._control, 4096)
+        *lines, self._commands = self._commands.split(b"\n")
+        for line in lines:
+            match line.decode("ascii", "replace").split():
+                case ["stop", grace, reason]:
+                    self._stop(float(grace), Ending(Reason(reason), ""))
+
+    # What is due.
+
+    def _on_time_up(self) -> None:
+        timeout = self._launch.limits.timeout
+        detail = f"the time limit of {timeout:g} s was reached"
+        self._spool.append(Stream.STOKER, f"[stoker] {detail}: stopping\n".encode())
+        self._poke()
+        self._stop(self._launch.limits.grace, Ending(Reason.TIMEOUT, detail))
+
+    def _on_look(self) -> None:
+        """A look at the memory, where the runtime does not limit it by itself."""
+        used = self._launched.memory()
+        if used is None:
+            return
+        limit = self._launch.limits.memory
+        self._peak = max(self._peak or 0, used)
+        if used > limit:
+            detail = f"the memory limit of {limit >> 20} MiB was exceeded ({used >> 20} MiB)"
+            self._spool.append(Stream.STOKER, f"[stoker] {detail}: killed\n".encode())
+            self._stop(0, Ending(Reason.OOM, detail))
+        pause = CLOSE_LOOK if used > NEAR * limit else FAR_LOOK
+        self._timers[self._on_look] = time.monotonic() + pause
+
+    def _stop(self, grace: float, ending: Ending) -> None:
+        """SIGTERM, ``grace`` seconds, SIGKILL. A second stop can only bring the SIGKILL forward."""
+        now = time.monotonic()
+        if self._exit is not None:
+            return
+        if self._ending is None:
+            self._ending = ending
+            if grace > 0:
+                self._launched.signal(signal.SIGTERM)
+        earlier = self._timers.get(self._on_kill, now + grace)
+        self._timers[self._on_kill] = min(earlier, now + grace)
+
+    def _on_kill(self) -> None:
+        self._launched.kill()
+        self._timers[self._on_kill] = time.monotonic() + KILL_AGAIN
+
+    def _give_up(self) -> None:
+        self._gave_up = True
+
+    # The end.
+
+    def _judged(self) -> Exit:
+        exit = self._exit or Exit(Reason.AGENT_ERROR, detail="the program's end was not seen")
+        peak = max(exit.peak_memory or 0, self._peak or 0) or None
+        exit = replace(exit, peak_memory=peak)
+        if self._ending is not None and exit.reason is Reason.EXIT:
+            exit = replace(exit, reason=self._ending.reason, detail=self._ending.detail)
+        return exit
+
+    def _finish(self, exit: Exit) -> None:
+        self._spool.close()
+        data = replace(exit, log_end=self._spool.offset, ended_at=time.time()).pack()
+        for _ in range(EXIT_TRIES):
+            try:
+                write_atomic(self._folder.exit, data)
+                break
+            except OSError:
+                time.sleep(1)
+        self._poke()
+
+
+def run_shim(path: str) -> None:
+    """Runs the attempt in folder ``path`` unless another shim does, or it has ended."""
+    folder = AttemptFolder(Path(path))
+    lock = os.open(folder.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return
+    if folder.exit.exists() or folder.started.exists():
+        return
+    try:
+        Shim(folder).run()
+    except BaseException:
+        with contextlib.suppress(OSError):
+            folder.shim_log.write_text(traceback.format_exc())
+        raise

@@ -1,0 +1,257 @@
+"""The contract that every runtime keeps."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+
+import pytest
+
+from agent.runtimes.protocol import CannotPrepare, Runtime
+from schemas.reason import Reason
+from schemas.stream import Stream
+
+from .conftest import Begin, make_runtime
+from .programs import HUNGRY, LINES, SLEEP, STUBBORN, Program, dummy
+
+NEAR = 5.0
+"""Seconds within which something must have happened that takes no time by itself."""
+
+
+async def test_stdout_and_stderr_are_told_apart(begin: Begin) -> None:
+    code = "import sys\nsys.stdout.write('out\\n')\nsys.stderr.write('err\\n')"
+    attempt = begin(Program(code, dummy(OUT="out\n", ERR="err\n")))
+    exit = await attempt.run()
+    assert (exit.reason, exit.code) == (Reason.EXIT, 0)
+    assert attempt.output(Stream.STDOUT) == b"out\n"
+    assert attempt.output(Stream.STDERR) == b"err\n"
+    assert exit.log_end == sum(len(attempt.output(stream)) for stream in Stream)
+
+
+async def test_a_last_line_without_its_end_is_kept(begin: Begin) -> None:
+    attempt = begin(
+        Program("print('50%', end='\\r')\nprint('100%', end='')", dummy(OUT="50%\r100%"))
+    )
+    await attempt.run()
+    assert attempt.output(Stream.STDOUT) == b"50%\r100%"
+
+
+async def test_bytes_that_are_not_utf8_are_kept(begin: Begin, kind: str) -> None:
+    if kind == "dummy":
+        pytest.skip("the dummy's bytes come from environment variables")
+    attempt = begin(Program("import sys\nsys.stdout.buffer.write(bytes(range(256)))"))
+    await attempt.run()
+    assert attempt.output(Stream.STDOUT) == bytes(range(256))
+
+
+async def test_a_line_of_a_mebibyte_is_kept(begin: Begin) -> None:
+    size = 1 << 20
+    program = Program(f"print('x' * ({size} - 1))", dummy(LINES=1, LINE_BYTES=size))
+    attempt = begin(program)
+    await attempt.run()
+    printed = attempt.output(Stream.STDOUT)
+    assert (len(printed), printed.count(b"\n")) == (size, 1)
+
+
+async def test_a_hundred_thousand_lines_are_kept_in_order(begin: Begin) -> None:
+    attempt = begin(LINES)
+    exit = await attempt.run()
+    lines = attempt.output(Stream.STDOUT).splitlines()
+    assert len(lines) == 100_000
+    assert all(line.startswith(b"line %d" % index) for index, line in enumerate(lines))
+    assert exit.code == 0
+
+
+@pytest.mark.parametrize("code", [0, 1, 3, 255])
+async def test_the_exit_code_is_the_programs_own(begin: Begin, code: int) -> None:
+    exit = await begin(Program(f"raise SystemExit({code})", dummy(EXIT=code))).run()
+    assert (exit.reason, exit.code, exit.signal) == (Reason.EXIT, code, None)
+
+
+async def test_a_program_that_a_signal_ended_says_which(begin: Begin) -> None:
+    code = "import os, signal\nsignal.signal(2, signal.SIG_DFL)\nos.kill(os.getpid(), 2)"
+    exit = await begin(Program(code, dummy(SIGNAL=2))).run()
+    assert (exit.reason, exit.code, exit.signal) == (Reason.EXIT, None, signal.SIGINT)
+
+
+async def test_the_start_is_known_before_the_end(begin: Begin) -> None:
+    attempt = begin(SLEEP)
+    await attempt.start()
+    waiting = asyncio.ensure_future(attempt.wait())
+    await attempt.until_printed(b"ready")
+    started_at = attempt.runtime.started_at(attempt.folder)
+    assert started_at is not None
+    await attempt.runtime.stop(attempt.folder, 5, Reason.CANCELLED)
+    assert (await waiting).started_at == pytest.approx(started_at)
+
+
+async def test_the_time_limit_ends_the_program(begin: Begin) -> None:
+    exit = await begin(SLEEP, timeout=0.5).run()
+    assert exit.reason is Reason.TIMEOUT
+    assert "0.5 s" in exit.detail
+    assert exit.started_at is not None
+    assert exit.ended_at - exit.started_at < NEAR
+
+
+async def test_a_stop_is_a_sigterm_first(begin: Begin) -> None:
+    attempt = begin(SLEEP)
+    await attempt.start()
+    waiting = asyncio.ensure_future(attempt.wait())
+    await attempt.until_printed(b"ready")
+    await attempt.runtime.stop(attempt.folder, 30, Reason.CANCELLED)
+    async with asyncio.timeout(NEAR):
+        exit = await waiting
+    assert (exit.reason, exit.signal) == (Reason.CANCELLED, signal.SIGTERM)
+
+
+async def test_who_ignores_sigterm_is_killed_after_the_grace(begin: Begin) -> None:
+    attempt = begin(STUBBORN)
+    await attempt.start()
+    waiting = asyncio.ensure_future(attempt.wait())
+    await attempt.until_printed(b"ready")
+    await attempt.runtime.stop(attempt.folder, 0.5, Reason.PREEMPTED)
+    async with asyncio.timeout(NEAR):
+        exit = await waiting
+    assert (exit.reason, exit.signal) == (Reason.PREEMPTED, signal.SIGKILL)
+
+
+async def test_too_much_memory_is_named_as_such(begin: Begin) -> None:
+    exit = await begin(HUNGRY, resources={"memory": "96m", "shm": "1m"}).run()
+    assert exit.reason is Reason.OOM
+
+
+async def test_arguments_and_environment_arrive(begin: Begin, kind: str) -> None:
+    if kind == "dummy":
+        pytest.skip("the dummy runs nothing")
+    code = (
+        "import json, os, sys\n"
+        "print(json.dumps([sys.argv[1:], os.getcwd(), os.listdir(), dict(os.environ)]))"
+    )
+    attempt = begin(
+        Program(code),
+        arguments=["--epochs", "3", "ä b"],
+        environment={"GREETING": "hällo $HOME", "STOKER_RANK": "7"},
+    )
+    await attempt.run()
+    arguments, folder, files, environment = json.loads(attempt.output(Stream.STDOUT))
+    assert arguments == ["--epochs", "3", "ä b"]
+    assert (folder, files) == (environment["PWD"] if kind == "docker" else folder, ["main.py"])
+    assert environment["GREETING"] == "hällo $HOME"
+    assert environment["STOKER_RANK"] == "7"
+    assert environment["STOKER_JOB"] == attempt.grant.job
+    assert environment["PYTHONUNBUFFERED"] == "1"
+
+
+async def test_the_program_writes_to_its_folder_and_outputs(begin: Begin, kind: str) -> None:
+    if kind == "dummy":
+        pytest.skip("the dummy writes nothing")
+    code = (
+        "import os, pathlib\n"
+        "pathlib.Path('here').write_text('a')\n"
+        "pathlib.Path(os.environ['STOKER_OUTPUTS'], 'model').write_text('b')\n"
+    )
+    attempt = begin(Program(code))
+    exit = await attempt.run()
+    assert exit.code == 0, attempt.output(Stream.STDERR)
+    assert (attempt.folder.outputs / "model").read_text() == "b"
+    assert (attempt.folder.job / "here").read_text() == "a"
+
+
+async def test_an_entry_file_that_fails_shows_its_traceback(begin: Begin, kind: str) -> None:
+    if kind == "dummy":
+        pytest.skip("the dummy runs nothing")
+    attempt = begin(Program("raise ValueError('a bad day')"))
+    assert (await attempt.run()).code == 1
+    assert b"ValueError: a bad day" in attempt.output(Stream.STDERR)
+
+
+async def test_children_do_not_outlive_the_program(begin: Begin, kind: str) -> None:
+    if kind == "dummy":
+        pytest.skip("the dummy has no children")
+    code = (
+        "import subprocess, sys\n"
+        "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(50)'],"
+        " start_new_session=True)\n"
+        "print('done')"
+    )
+    attempt = begin(Program(code))
+    async with asyncio.timeout(4 * NEAR):
+        exit = await attempt.run()
+    assert (exit.code, attempt.output(Stream.STDOUT)) == (0, b"done\n")
+
+
+async def test_the_choice_of_the_environment_is_in_the_log(begin: Begin, kind: str) -> None:
+    if kind == "dummy":
+        pytest.skip("the dummy has no environment")
+    attempt = begin(Program("print(1)"))
+    await attempt.run()
+    said = attempt.output(Stream.STOKER)
+    assert said.startswith(b"[stoker] ")
+    assert b"python" in said
+
+
+async def test_requirements_that_cannot_be_met_fail_the_build(begin: Begin, kind: str) -> None:
+    files = {"requirements.txt": "./not-there\n"}
+    attempt = begin(Program("print(1)", dummy(BUILD_FAILS=1)), files)
+    with pytest.raises(CannotPrepare) as caught:
+        await attempt.prepare()
+    assert caught.value.reason is Reason.BUILD_FAILED
+
+
+async def test_a_cancelled_build_leaves_nothing(begin: Begin, kind: str, runtime: Runtime) -> None:
+    setup = "import time\ntime.sleep(60)\n"
+    files = {"requirements.txt": "./slow\n"}
+    attempt = begin(Program("print(1)", dummy(BUILD=60)), files)
+    (attempt.folder.job / "slow").mkdir()
+    (attempt.folder.job / "slow" / "setup.py").write_text(setup)
+    building = asyncio.ensure_future(attempt.prepare())
+    async with asyncio.timeout(30):
+        while not attempt.output(Stream.BUILD) and not building.done():
+            await asyncio.sleep(0.05)
+    building.cancel()
+    async with asyncio.timeout(NEAR):
+        with pytest.raises(asyncio.CancelledError):
+            await building
+    with_no_packages = begin(Program("print(1)"))
+    assert (await with_no_packages.run()).code == 0
+
+
+async def test_a_successor_takes_up_what_runs(begin: Begin, kind: str, work: object) -> None:
+    if kind == "dummy":
+        pytest.skip("a dummy attempt ends with its agent")
+    code = (
+        "import pathlib, time\n"
+        "print('ready')\n"
+        "while not pathlib.Path('go').exists():\n    time.sleep(0.02)\n"
+        "print('went on')\nraise SystemExit(5)"
+    )
+    attempt = begin(Program(code))
+    await attempt.start()
+    await attempt.until_printed(b"ready")
+    await attempt.runtime.close()
+    attempt.runtime = make_runtime(kind, work)  # type: ignore[arg-type]
+    await attempt.runtime.open()
+    assert await attempt.runtime.adopt(attempt.folder, attempt.news.set)
+    (attempt.folder.job / "go").touch()
+    exit = await attempt.wait()
+    assert exit.code == 5
+    assert attempt.output(Stream.STDOUT) == b"ready\nwent on\n"
+    await attempt.runtime.discard(attempt.folder)
+    await attempt.runtime.close()
+
+
+async def test_a_successor_reads_an_exit_that_nobody_waited_for(begin: Begin, kind: str) -> None:
+    if kind == "dummy":
+        pytest.skip("a dummy attempt ends with its agent")
+    attempt = begin(Program("raise SystemExit(6)"))
+    assert (await attempt.run()).code == 6
+    await attempt.runtime.discard(attempt.folder)
+    assert await attempt.runtime.adopt(attempt.folder, attempt.news.set)
+    assert (await attempt.wait()).code == 6
+
+
+async def test_what_never_started_is_not_adopted(begin: Begin) -> None:
+    attempt = begin(SLEEP)
+    assert not await attempt.runtime.adopt(attempt.folder, attempt.news.set)
+    assert (await attempt.wait()).reason is Reason.AGENT_ERROR
