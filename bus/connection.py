@@ -137,7 +137,7 @@ class Bus:
     ) -> Msg:
         for attempt in range(attempts):
             try:
-                return await self.nc.request(subject, data, timeout=timeout, headers=headers)
+                return await ask(self.nc, subject, data, timeout, headers)
             except NoRespondersError:
                 await asyncio.sleep(backoff(attempt, timeout))
             except NatsTimeout:
@@ -167,7 +167,7 @@ class Bus:
         """
         payload = json.dumps(body).encode() if body is not None else b""
         try:
-            reply = await self.nc.request(f"$JS.API.{verb}", payload, timeout=timeout)
+            reply = await ask(self.nc, f"$JS.API.{verb}", payload, timeout)
         except (NatsTimeout, NoRespondersError, ConnectionClosedError) as error:
             raise Unanswered(verb, timeout) from error
         answer: dict[str, Any] = json.loads(reply.data)
@@ -189,7 +189,7 @@ class Bus:
         have been stored all the same), ``NotFound`` (no stream takes the subject).
         """
         try:
-            reply = await (client or self.nc).request(subject, data, timeout, headers=headers)
+            reply = await ask(client or self.nc, subject, data, timeout, headers)
         except NoRespondersError as error:
             raise NotFound(f"no stream takes {subject}") from error
         except (NatsTimeout, ConnectionClosedError) as error:
@@ -355,6 +355,24 @@ class Link:
                 return
             except BusError as error:
                 log.error("nats (%s): cannot connect again: %s", self._purpose, error)
+
+
+async def ask(
+    client: Client,
+    subject: str,
+    data: bytes,
+    timeout: float,
+    headers: dict[str, str] | None = None,
+) -> Msg:
+    """The client's ``request`` without its ``asyncio.wait_for``.
+
+    In Python 3.11 that swallows a cancellation which meets the answer, and the task runs on.
+    """
+    try:
+        async with asyncio.timeout(timeout):
+            return await client.request(subject, data, timeout=None, headers=headers)  # type: ignore[arg-type]  # None is what switches wait_for off
+    except TimeoutError as error:
+        raise NatsTimeout from error
 
 
 def backoff(attempt: int, most: float) -> float:

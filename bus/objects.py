@@ -21,7 +21,7 @@ from nats.aio.client import Client
 from nats.errors import ConnectionClosedError
 from nats.errors import TimeoutError as NatsTimeout
 
-from bus.connection import API_TIMEOUT, Bus, raise_error
+from bus.connection import API_TIMEOUT, Bus, ask, raise_error
 from bus.errors import Corrupt, NotFound, Unanswered
 from bus.follow import follow
 
@@ -143,7 +143,7 @@ class Objects:
         client = await self._bus.bulk()
         subject = f"$JS.API.DIRECT.GET.OBJ_{info.bucket}"
         try:
-            reply = await client.request(subject, body, timeout=API_TIMEOUT)
+            reply = await ask(client, subject, body, API_TIMEOUT)
         except (NatsTimeout, ConnectionClosedError) as error:
             raise Unanswered(subject, API_TIMEOUT) from error
         headers = reply.headers or {}
@@ -230,7 +230,7 @@ class Put:
 
     async def _send(self, piece: bytes) -> None:
         try:
-            reply = await self._client.request(self.subject, piece, timeout=CHUNK_TIMEOUT)
+            reply = await ask(self._client, self.subject, piece, CHUNK_TIMEOUT)
         except (NatsTimeout, ConnectionClosedError) as error:
             raise Unanswered(self.subject, CHUNK_TIMEOUT) from error
         raise_error(json.loads(reply.data))
