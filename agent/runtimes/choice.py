@@ -13,7 +13,9 @@ PYPROJECT = "pyproject.toml"
 PLAIN = "python"
 
 INCLUDE = re.compile(r"^(?:-r|-c|--requirement|--constraint)(?:\s+|=)?(\S+)")
-LOCAL = re.compile(r"^(?:\.{1,2}(?:/|$)|/|file:|-e\b|--editable\b|(?:-f|--find-links)[\s=]+(?!https?:))")
+LOCAL = re.compile(
+    r"^(?:\.{1,2}(?:/|$)|/|file:|-e\b|--editable\b|(?:-f|--find-links)[\s=]+(?!https?:))"
+)
 DEEPEST = 10
 """Requirements that include requirements: no deeper than this."""
 

@@ -17,6 +17,7 @@ from urllib.parse import quote, urlencode
 SOCKET = "/var/run/docker.sock"
 ANSWER_SECONDS = 30.0
 """Longest wait for the answer of a plain call."""
+READ_BYTES = 64 << 10
 START_SECONDS = 120.0
 """Create and start under load: an engine answers late rather than never."""
 
@@ -147,16 +148,16 @@ def refusal(text: bytes) -> str:
         return text.decode(errors="replace").strip() or "the engine gave no reason"
 
 
-def json_lines(response: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
-    """The messages of an answer that comes while work goes on (a build, a pull)."""
+def json_lines(response: http.client.HTTPResponse) -> Iterator[list[dict[str, Any]]]:
+    """The messages of an answer that comes while work goes on (a build, a pull), in batches."""
     decoder = json.JSONDecoder()
-    rest = ""
-    while block := response.read1(1 << 16):
-        rest += block.decode(errors="replace")
-        while rest := rest.lstrip():
-            try:
-                message, end = decoder.raw_decode(rest)
-            except ValueError:
-                break
-            rest = rest[end:]
-            yield message
+    rest = b""
+    while True:
+        try:
+            block = response.read1(READ_BYTES)
+        except (OSError, http.client.HTTPException) as error:
+            raise EngineError(0, f"the Docker engine stopped answering: {error}") from error
+        *lines, rest = (rest + block).split(b"\n")
+        yield [decoder.decode(line.decode()) for line in lines if line.strip()]
+        if not block:
+            return

@@ -65,9 +65,7 @@ def start(engine: Engine, link: Link, launch: Launch) -> Container:
     path = f"/containers/{container}"
     attached, waiting = engine.link(START_SECONDS), engine.link(START_SECONDS)
     try:
-        attached.send_request(
-            "POST", f"{path}/attach", {"stream": 1, "stdout": 1, "stderr": 1}
-        )
+        attached.send_request("POST", f"{path}/attach", {"stream": 1, "stdout": 1, "stderr": 1})
         waiting.send_request("POST", f"{path}/wait", {"condition": "next-exit"})
         attached.answer()
         answer = waiting.answer()
@@ -151,9 +149,7 @@ class Container:
             return
         link = self._engine.link()
         with contextlib.suppress(EngineError):
-            link.send_request(
-                "POST", f"/containers/{self._container}/kill", {"signal": number}
-            )
+            link.send_request("POST", f"/containers/{self._container}/kill", {"signal": number})
             self._asked = [*self._asked[-3:], link]
 
     def kill(self) -> None:

@@ -136,7 +136,7 @@ async def test_arguments_and_environment_arrive(begin: Begin, kind: str) -> None
     await attempt.run()
     arguments, folder, files, environment = json.loads(attempt.output(Stream.STDOUT))
     assert arguments == ["--epochs", "3", "ä b"]
-    assert (folder, files) == (environment["PWD"] if kind == "docker" else folder, ["main.py"])
+    assert (folder, files) == ("/job" if kind == "docker" else folder, ["main.py"])
     assert environment["GREETING"] == "hällo $HOME"
     assert environment["STOKER_RANK"] == "7"
     assert environment["STOKER_JOB"] == attempt.grant.job

@@ -1,0 +1,148 @@
+"""How does the agent run jobs in containers?"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from agent.folder import AttemptFolder
+from agent.runtimes.docker_container import JOB_USER, OUTPUTS
+from agent.runtimes.docker_engine import SOCKET, Engine, EngineError
+from agent.runtimes.docker_environment import Bases, Environments, Ready, Wish
+from agent.runtimes.docker_images import BuildLimits, Images
+from agent.runtimes.docker_sibling import SiblingHosts, misplaced, own_container
+from agent.runtimes.docker_threads import Threads
+from agent.runtimes.program import limits_of, program_environment
+from agent.runtimes.protocol import CannotPrepare, Launch, Output, Preparation, Prepared
+from agent.runtimes.shim_runtime import HostProcess, ShimRuntime, start_local_host
+from schemas.reason import Reason
+
+HOME = "/tmp"
+"""Of the container, where it is a memory file system of the job's own."""
+CHECK_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class DockerConfig:
+    """The engine, and what plain bundles are built from."""
+
+    engine: str = SOCKET
+    """Path of its socket, or a ``unix://`` address."""
+    bases: Bases = field(default_factory=Bases)
+    builds: BuildLimits = field(default_factory=BuildLimits)
+
+
+class DockerRuntime(ShimRuntime):
+    """Containers under shims."""
+
+    name = "docker"
+
+    def __init__(self, work: Path, worker: str, config: DockerConfig | None = None) -> None:
+        super().__init__(work, self._new_shim_host)
+        config = config or DockerConfig()
+        self._work = work
+        self._worker = worker
+        self._engine = Engine(config.engine)
+        self._threads = Threads()
+        images = Images(self._engine, self._threads, config.builds)
+        self._environments = Environments(images, self._threads, config.bases)
+        self._siblings: SiblingHosts | None = None
+        self._cpus = 0.0
+
+    async def check(self) -> str | None:
+        try:
+            return await self._threads.run(self._look)
+        except EngineError as error:
+            return str(error)
+
+    async def open(self) -> None:
+        reason = await self.check()
+        if reason:
+            raise RuntimeError(reason)
+        await self._threads.run(remove_orphans, self._engine, self._worker, self._work)
+        await super().open()
+
+    async def prepare(self, preparation: Preparation, output: Output) -> Prepared:
+        grant, folder = preparation.grant, preparation.folder
+        wish = Wish(grant.bundle, folder.job, grant.spec)
+        try:
+            ready = await self._environments.ready(wish, output)
+        except EngineError as error:
+            raise CannotPrepare(str(error), Reason.AGENT_ERROR) from error
+        await self._threads.run(hand_over, folder)
+        return Prepared(ready.environment, self._launch(preparation, ready))
+
+    async def close(self) -> None:
+        await super().close()
+        self._threads.close()
+
+    def _look(self) -> str | None:
+        info = self._engine.call("GET", "/info", timeout=CHECK_SECONDS)
+        if info.get("OSType") != "linux":
+            return f"the Docker engine runs {info.get('OSType')} containers, not linux ones"
+        self._cpus = float(info["NCPU"])
+        own = own_container(self._engine)
+        if own is None:
+            return None
+        self._siblings = SiblingHosts(self._engine, self._threads, own, self._worker, self._work)
+        return misplaced(own, self._work, self._engine.path)
+
+    async def _new_shim_host(self, fifo: Path, runtime: str) -> HostProcess:
+        start = self._siblings.start if self._siblings else start_local_host
+        return await start(fifo, runtime)
+
+    def _launch(self, preparation: Preparation, ready: Ready) -> Launch:
+        grant = preparation.grant
+        spec = grant.spec
+        command = spec.arguments if ready.own_command else ("python", spec.entry, *spec.arguments)
+        return Launch(
+            runtime=self.name,
+            job=grant.job,
+            attempt=grant.attempt,
+            worker=preparation.worker,
+            folder=str(preparation.folder.path),
+            command=command,
+            environment=program_environment(grant, {}, outputs=OUTPUTS, home=HOME),
+            limits=limits_of(spec),
+            network=spec.network,
+            details={
+                "engine": self._engine.path,
+                "image": ready.image,
+                "user": job_user(),
+                "own_command": ready.own_command,
+                "cpus": self._cpus,
+            },
+        )
+
+
+def job_user() -> str:
+    """An agent that is not root cannot give files away: its jobs run as itself."""
+    user, group = (JOB_USER, JOB_USER) if os.getuid() == 0 else (os.getuid(), os.getgid())
+    return f"{user}:{group}"
+
+
+def hand_over(folder: AttemptFolder) -> None:
+    """The bundle's copy and the outputs belong to the job's user."""
+    if os.getuid() != 0:
+        return
+    for top in (folder.job, folder.outputs):
+        os.chown(top, JOB_USER, JOB_USER)
+        for place, folders, files in os.walk(top):
+            for name in (*folders, *files):
+                os.chown(os.path.join(place, name), JOB_USER, JOB_USER, follow_symlinks=False)
+
+
+def remove_orphans(engine: Engine, worker: str, work: Path) -> None:
+    """Containers of this work directory whose attempt's folder is gone."""
+    query: dict[str, str | int] = {
+        "all": 1,
+        "filters": json.dumps({"label": [f"stoker.worker={worker}"]}),
+    }
+    found: list[dict[str, Any]] = engine.call("GET", "/containers/json", query)
+    for container in found:
+        folder = Path(container["Labels"].get("stoker.folder", "/"))
+        if folder.is_relative_to(work) and not folder.exists():
+            engine.remove(container["Id"])
