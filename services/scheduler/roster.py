@@ -38,6 +38,7 @@ class Roster:
         self._bus = bus
         self._bucket = Bucket(bus, "workers")
         self._drains = Bucket(bus, "drains")
+        self._canary = Bucket(bus, "requests")
         self._lost_after = lost_after
         self._known: dict[str, Known] = {}
         self._draining: set[str] = set()
@@ -109,7 +110,7 @@ class Roster:
         ``holders`` that were never heard of count from the first call on.
         """
         try:
-            await self._bucket.put("canary-of-the-scheduler", b"")
+            await self._canary.put("canary.scheduler", b"")
         except BusError as error:
             log.warning("nobody is judged lost while the bus does not answer: %s", error)
             return []

@@ -1,0 +1,290 @@
+"""How does an upload become a job?"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import secrets
+import tempfile
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from typing import BinaryIO, cast
+
+from bus import subjects
+from bus.connection import Bus
+from bus.errors import BusError, Conflict, NotFound, Refused
+from bus.kv import Bucket
+from bus.objects import ObjectInfo, Objects
+from bus.records import Records
+from bus.serve import Route, serve
+from schemas.ids import job_id
+from schemas.job import Entry, Fact, Record, State
+from schemas.problem import Problem
+from schemas.requests import BundleChunk, FetchBundle, Submit, Submitted
+from services.upload.bundle import Bundle, canonical, canonical_bytes, check_entry, inspect
+from services.upload.config import UploadConfig
+from services.upload.refusals import BadBundle
+
+log = logging.getLogger(__name__)
+
+SMALL = 4 << 20
+"""Bytes up to which a bundle is handled in memory and in one go."""
+CHECKS = 2
+"""Big bundles that are checked at one time; the others wait."""
+REMEMBERED = 1024
+MOST_CHUNKS = 1 << 20
+"""A fetch's cursor holds the sequence and, below it, how many chunks came before."""
+LISTING_BYTES = 256 * 1024
+"""Longest list of file names that is kept with a bundle."""
+
+
+async def run(bus: Bus, config: UploadConfig) -> None:
+    """Until cancelled; replicas run side by side."""
+    await Uploads(bus, config).run()
+
+
+@dataclass(frozen=True)
+class StoredBundle:
+    """What a job needs to know of a bundle that is stored."""
+
+    digest: str
+    size: int
+    files: tuple[str, ...] | None
+    """None where the list was too long to keep."""
+    notes: tuple[str, ...] = ()
+
+
+class Uploads:
+    """One replica of the service."""
+
+    def __init__(self, bus: Bus, config: UploadConfig) -> None:
+        self._bus = bus
+        self._config = config
+        self._objects = Objects(bus)
+        self._records = Records(bus)
+        self._requests = Bucket(bus, "requests")
+        self._known: OrderedDict[str, StoredBundle] = OrderedDict()
+        self._granted: OrderedDict[tuple[str, int, str], ObjectInfo] = OrderedDict()
+        self._checks = asyncio.Semaphore(CHECKS)
+
+    async def run(self) -> None:
+        routes = {
+            subjects.request("upload", "submit"): Route(Submit, self._on_submit),
+            subjects.request("upload", "fetch", "*"): Route(FetchBundle, self._on_fetch),
+        }
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._sweep())
+            await serve(self._bus, routes, "upload")
+
+    # ---- submit
+
+    async def _on_submit(self, asked: Submit, subject: str) -> Submitted:
+        key = request_key(asked.owner, asked.key)
+        before = await self._requests.get(key)
+        if before is not None:
+            with contextlib.suppress(NotFound):
+                stored = await self._records.get(before.value.decode())
+                await self._forget_upload(asked)
+                return Submitted(record=stored.record, created=False)
+        try:
+            bundle = await self._bundle(asked)
+            if bundle.files is not None:
+                check_entry(bundle.files, asked.spec.entry)
+        except BadBundle as error:
+            await self._forget_upload(asked)
+            raise Refused(error.problem) from error
+        answer = await self._create(asked, bundle, key)
+        await self._forget_upload(asked)
+        return answer
+
+    async def _create(self, asked: Submit, bundle: StoredBundle, key: str) -> Submitted:
+        """One job per key: whoever loses the race, or comes after a crash, goes on with its id."""
+        while True:
+            job, mine = await self._name_job(key)
+            record = new_record(job, asked, bundle, time.time())
+            try:
+                await self._records.write(record, Fact.SUBMITTED, 0)
+                log.info("%s submitted by %s", job, asked.owner)
+                return Submitted(record=record, created=True, notes=bundle.notes)
+            except Conflict:
+                stored = (await self._records.get(job)).record
+            if (stored.owner, stored.bundle, stored.spec) == (
+                asked.owner, bundle.digest, asked.spec,
+            ) or not mine:  # fmt: skip
+                return Submitted(record=stored, created=False)
+            await self._requests.delete(key)
+
+    async def _name_job(self, key: str) -> tuple[str, bool]:
+        """The job's id under this key, and whether it was chosen just now."""
+        job = job_id(time.time(), secrets.randbits(20))
+        before = await self._requests.get(key)
+        if before is not None:
+            return before.value.decode(), False
+        try:
+            await self._requests.create(key, job.encode())
+            return job, True
+        except Conflict:
+            before = await self._requests.get(key)
+        if before is None:
+            await self._requests.put(key, job.encode())
+            return job, True
+        return before.value.decode(), False
+
+    async def _bundle(self, asked: Submit) -> StoredBundle:
+        if asked.bundle is not None:
+            return await self._stored(asked.bundle)
+        if asked.upload is None:
+            raise BadBundle("no_bundle", "a job needs a bundle: send a zip, or name a stored one")
+        return await self._accept(asked.upload)
+
+    async def _stored(self, digest: str) -> StoredBundle:
+        if digest in self._known:
+            return self._known[digest]
+        info = await self._objects.find("bundles", digest)
+        if info is None:
+            raise BadBundle("no_such_bundle", f"no bundle {digest} is stored; send the zip", 404)
+        listing = info.metadata.get("files")
+        files = tuple(listing.split("\n")) if listing else None
+        return self._remember(StoredBundle(digest, int(info.metadata.get("size", "0")), files))
+
+    def _remember(self, bundle: StoredBundle) -> StoredBundle:
+        self._known[bundle.digest] = bundle
+        while len(self._known) > REMEMBERED:
+            self._known.popitem(last=False)
+        return bundle
+
+    async def _accept(self, upload: str) -> StoredBundle:
+        """Checks the raw zip and stores its canonical form, if that is not there yet."""
+        try:
+            info = await self._objects.info("uploads", upload)
+        except NotFound as error:
+            raise BadBundle(
+                "no_such_upload", "the upload is not there any more; send it again", 404
+            ) from error
+        if info.size <= SMALL:
+            return await self._accept_from(info)
+        async with self._checks:
+            return await self._accept_from(info)
+
+    async def _accept_from(self, info: ObjectInfo) -> StoredBundle:
+        scratch = str(self._config.scratch) if self._config.scratch else None
+        with tempfile.SpooledTemporaryFile(max_size=SMALL, dir=scratch) as spooled:
+            file = cast(BinaryIO, spooled)
+            async for chunk in self._objects.get("uploads", info.name):
+                file.write(chunk)
+            bundle = await asyncio.to_thread(inspect, file, info.size, self._config)
+            if bundle.digest not in self._known:
+                await self._store(file, bundle)
+        return self._remember(StoredBundle(bundle.digest, bundle.size, bundle.files, bundle.notes))
+
+    async def _store(self, file: BinaryIO, bundle: Bundle) -> None:
+        if await self._objects.find("bundles", bundle.digest) is not None:
+            return
+        listing = "\n".join(bundle.files)
+        metadata = {"size": str(bundle.size), "count": str(len(bundle.members))}
+        if len(listing.encode()) <= LISTING_BYTES:
+            metadata["files"] = listing
+        await self._objects.put("bundles", bundle.digest, packed(file, bundle), metadata=metadata)
+
+    async def _forget_upload(self, asked: Submit) -> None:
+        if asked.upload is not None:
+            try:
+                await self._objects.delete("uploads", asked.upload)
+            except BusError as error:
+                log.info("upload %s stays until it is swept: %s", asked.upload, error)
+
+    # ---- fetch
+
+    async def _on_fetch(self, asked: FetchBundle, subject: str) -> BundleChunk:
+        """Only the worker that the record names, and only for its current attempt."""
+        info = await self._check_grant(asked, subject.rsplit(".", 1)[1])
+        after, number = divmod(asked.cursor, MOST_CHUNKS)
+        data, sequence = await self._objects.chunk(info, after)
+        last = number + 1 >= info.chunks
+        cursor = None if last else sequence * MOST_CHUNKS + number + 1
+        return BundleChunk(data=data, next=cursor, size=info.size)
+
+    async def _check_grant(self, asked: FetchBundle, worker: str) -> ObjectInfo:
+        key = (asked.job, asked.attempt, asked.nonce)
+        known = self._granted.get(key)
+        if known is not None and asked.cursor:
+            return known
+        record = (await self._records.get(asked.job)).record
+        current = record.current
+        if (
+            current is None
+            or not record.state.held
+            or (current.number, current.nonce, current.worker)
+            != (asked.attempt, asked.nonce, worker)
+            or record.bundle != asked.bundle
+        ):
+            raise Refused(
+                Problem(
+                    code="not_granted",
+                    title="This attempt is not granted to this worker",
+                    status=403,
+                    detail=f"attempt {asked.attempt} of {asked.job} is superseded",
+                )
+            )
+        info = await self._objects.info("bundles", asked.bundle)
+        self._granted[key] = info
+        while len(self._granted) > REMEMBERED:
+            self._granted.popitem(last=False)
+        return info
+
+    # ---- sweep
+
+    async def _sweep(self) -> None:
+        """Deletes raw uploads that nobody submitted."""
+        while True:
+            try:
+                async for info in self._objects.list("uploads"):
+                    if time.time() - info.modified > self._config.abandoned_after:
+                        await self._objects.delete("uploads", info.name)
+            except BusError as error:
+                log.warning("abandoned uploads stay for now: %s", error)
+            await asyncio.sleep(3600)
+
+
+async def packed(file: BinaryIO, bundle: Bundle) -> AsyncIterator[bytes]:
+    """The canonical form, made in a thread."""
+    if bundle.size <= SMALL:
+        yield await asyncio.to_thread(canonical_bytes, file, bundle)
+        return
+    pieces = canonical(file, bundle)
+    while batch := await asyncio.to_thread(take, pieces):
+        yield batch
+
+
+def take(pieces: Iterator[bytes], size: int = 1 << 20) -> bytes:
+    """About ``size`` bytes of the pieces; none at their end."""
+    taken = bytearray()
+    for piece in pieces:
+        taken += piece
+        if len(taken) >= size:
+            break
+    return bytes(taken)
+
+
+def request_key(owner: str, key: str) -> str:
+    """A key of the bucket: tokens alone, whatever people choose."""
+    return ".".join(hashlib.sha256(part.encode()).hexdigest()[:40] for part in (owner, key))
+
+
+def new_record(job: str, asked: Submit, bundle: StoredBundle, now: float) -> Record:
+    return Record(
+        id=job,
+        owner=asked.owner,
+        spec=asked.spec,
+        bundle=bundle.digest,
+        bundle_size=bundle.size,
+        state=State.WAITING,
+        submitted_at=now,
+        changed_at=now,
+        retry_of=asked.retry_of,
+        timeline=(Entry(fact=Fact.SUBMITTED, at=now, text=f"by {asked.owner}"),),
+    )
