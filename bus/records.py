@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 from bus import subjects
@@ -67,7 +67,7 @@ class Records:
         """Drops all facts of the job but the newest, which holds the whole timeline."""
         await self._bus.api("STREAM.PURGE.JOBS", {"filter": subjects.job(job), "keep": 1})
 
-    async def changes(self, after: int | None = 0) -> AsyncIterator[Change]:
+    async def changes(self, after: int | None = 0) -> AsyncGenerator[Change, None]:
         """Every fact after that sequence, in order, for ever; None: only new ones."""
         async for delivery in follow(self._bus, "JOBS", subjects.JOBS_ALL, after=after):
             yield read_change(delivery)

@@ -1,0 +1,142 @@
+"""How are jobs found? An index in SQLite; every call is blocking and meant for one thread."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable
+from pathlib import Path
+
+from schemas.job import Record
+from schemas.requests import JobList, JobSummary, ListJobs
+
+VERSION = 1
+SCHEMA = """
+create table if not exists meta (name text primary key, value integer not null);
+create table if not exists jobs (
+    id text primary key, sequence integer not null, state text not null, pool text not null,
+    owner text not null, words text not null, summary text not null
+) without rowid;
+create index if not exists by_state on jobs (state, id);
+"""
+MOST = 500
+"""Rows of one answer."""
+
+
+class Index:
+    """One row a job: the newest summary, and what a search looks at."""
+
+    def __init__(self, path: Path | None) -> None:
+        """In memory without ``path``. A file of another version is made anew."""
+        self._db = sqlite3.connect(path or ":memory:", check_same_thread=False)
+        self._db.execute("pragma journal_mode = wal")
+        self._db.execute("pragma synchronous = off")
+        version = self._db.execute("pragma user_version").fetchone()[0]
+        if version not in (0, VERSION):
+            self._db.executescript("drop table if exists jobs; drop table if exists meta;")
+        self._db.executescript(SCHEMA)
+        self._db.execute(f"pragma user_version = {VERSION}")
+        self._db.commit()
+
+    def close(self) -> None:
+        self._db.close()
+
+    def place(self, stream: int) -> int:
+        """The last sequence that was taken in from that stream (told apart by its creation)."""
+        rows = dict(self._db.execute("select name, value from meta").fetchall())
+        if rows.get("stream") != stream:
+            with self._db:
+                self._db.execute("delete from jobs")
+                self._db.execute("insert or replace into meta values ('stream', ?)", (stream,))
+                self._db.execute("insert or replace into meta values ('sequence', 0)")
+            return 0
+        return int(rows.get("sequence", 0))
+
+    def take(self, changes: Iterable[tuple[int, Record]]) -> None:
+        """Takes changes in, in one transaction; older ones than what is known change nothing."""
+        last = 0
+        with self._db:
+            for sequence, record in changes:
+                last = max(last, sequence)
+                self._db.execute(
+                    "insert into jobs values (?, ?, ?, ?, ?, ?, ?) on conflict (id) do update set"
+                    " sequence = excluded.sequence, state = excluded.state,"
+                    " words = excluded.words, summary = excluded.summary"
+                    " where excluded.sequence > jobs.sequence",
+                    row(sequence, record),
+                )
+            self._db.execute("insert or replace into meta values ('sequence', ?)", (last,))
+
+    def list(self, asked: ListJobs) -> JobList:
+        """Newest first; counts are over all that match, whatever their state."""
+        where, values = conditions(asked)
+        counted = self._db.execute(
+            f"select state, count(*) from jobs where {where} group by state", values
+        ).fetchall()
+        if asked.state:
+            where += f" and state in ({', '.join('?' * len(asked.state))})"
+            values = [*values, *(state.value for state in asked.state)]
+        if asked.before:
+            where += " and id < ?"
+            values = [*values, asked.before]
+        limit = max(1, min(asked.limit, MOST))
+        rows = self._db.execute(
+            f"select summary from jobs where {where} order by id desc limit ?",
+            [*values, limit + 1],
+        ).fetchall()
+        jobs = tuple(JobSummary.model_validate_json(summary) for (summary,) in rows[:limit])
+        return JobList(jobs=jobs, counts=dict(counted), more=len(rows) > limit)
+
+
+def conditions(asked: ListJobs) -> tuple[str, list[str]]:
+    where, values = "1", []
+    if asked.pool:
+        where, values = where + " and pool = ?", [*values, asked.pool]
+    if asked.owner:
+        where, values = where + " and owner = ?", [*values, asked.owner]
+    for word in asked.text.lower().split()[:8]:
+        where += " and instr(words, ?) > 0"
+        values = [*values, word]
+    return where, values
+
+
+def row(sequence: int, record: Record) -> tuple[str | int, ...]:
+    short = summary(record)
+    words = " ".join(
+        (
+            record.id,
+            record.name,
+            record.owner,
+            record.detail,
+            short.reason or "",
+            short.worker or "",
+        )
+    ).lower()
+    return (
+        record.id,
+        sequence,
+        record.state.value,
+        record.spec.pool,
+        record.owner,
+        words,
+        json.dumps(short.model_dump(mode="json")),
+    )
+
+
+def summary(record: Record) -> JobSummary:
+    current = record.current
+    return JobSummary(
+        id=record.id,
+        name=record.name,
+        owner=record.owner,
+        pool=record.spec.pool,
+        state=record.state,
+        reason=record.reason.value if record.reason else None,
+        detail=record.detail,
+        exit_code=record.exit_code,
+        attempt=record.attempt,
+        worker=current.worker if current else None,
+        submitted_at=record.submitted_at,
+        started_at=current.started_at if current else None,
+        ended_at=record.changed_at if record.state.ended else None,
+    )
