@@ -10,6 +10,9 @@ import pytest
 from bus.connection import Bus, BusConfig
 from bus.layout import declare
 from bus.server import EmbeddedServer, ServerConfig, nats_server
+from tests.plugins.machine import pytest_collection_modifyitems, pytest_terminal_summary
+
+__all__ = ("pytest_collection_modifyitems", "pytest_terminal_summary")
 
 
 @pytest.fixture
