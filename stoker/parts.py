@@ -84,7 +84,7 @@ async def run_service(name: str, bus: Bus, data: Path) -> None:
 
             await run_upload(bus, UploadConfig())
         case "scheduler":
-            from services.scheduler.service import SchedulerConfig
+            from services.scheduler.config import SchedulerConfig
             from services.scheduler.service import run as run_scheduler
 
             await run_scheduler(bus, SchedulerConfig())
