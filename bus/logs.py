@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import secrets
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 
@@ -85,10 +86,6 @@ def index_name(job: str, attempt: int, rank: int) -> str:
     return f"{job}.{attempt}.{rank}"
 
 
-def block_name(job: str, attempt: int, rank: int, start: int) -> str:
-    return f"{index_name(job, attempt, rank)}.{start:020d}"
-
-
 def pack_block(chunks: list[LogChunk]) -> bytes:
     """Chunks of one rank, compressed; ``unpack_block`` is its inverse."""
     rows = [
@@ -111,30 +108,49 @@ def unpack_block(attempt: int, rank: int, data: bytes) -> list[LogChunk]:
         raise Corrupt(f"a sealed block cannot be read: {error}") from error
 
 
+@dataclass(frozen=True)
+class StoredIndex:
+    """An index and the revision that its next write must expect."""
+
+    index: LogIndex
+    revision: int
+
+
 class LogArchive:
     """The sealed part of logs: blocks and an index for each rank, in the bucket ``logs``."""
 
     def __init__(self, bus: Bus) -> None:
         self._objects = Objects(bus)
 
-    async def index(self, job: str, attempt: int, rank: int) -> LogIndex | None:
+    async def index(self, job: str, attempt: int, rank: int) -> StoredIndex | None:
         info = await self._objects.find("logs", index_name(job, attempt, rank))
         if info is None:
             return None
-        data = b"".join([chunk async for chunk in self._objects.get("logs", info.name)])
-        return decode(LogIndex, data, None)
+        return StoredIndex(decode(LogIndex, await self._whole(info.name), None), info.revision)
 
-    async def write_index(self, job: str, attempt: int, rank: int, index: LogIndex) -> None:
-        await self._objects.put("logs", index_name(job, attempt, rank), once(encode(index)[0]))
+    async def write_index(
+        self, job: str, attempt: int, rank: int, stored: StoredIndex
+    ) -> StoredIndex:
+        """Raises ``Conflict`` where another replica was faster."""
+        info = await self._objects.put(
+            "logs",
+            index_name(job, attempt, rank),
+            once(encode(stored.index)[0]),
+            expected=stored.revision,
+        )
+        return StoredIndex(stored.index, info.revision)
 
     async def write_block(
         self, job: str, attempt: int, rank: int, chunks: list[LogChunk]
     ) -> Sealed:
         data = await asyncio.to_thread(pack_block, chunks)
         start, end = chunks[0].offset, chunks[-1].cursor.offset
-        name = block_name(job, attempt, rank, start)
+        name = f"{index_name(job, attempt, rank)}.{start}.{secrets.token_hex(4)}"
         await self._objects.put("logs", name, once(data))
         return Sealed(start=start, end=end, object=name, size=len(data))
+
+    async def drop_block(self, block: Sealed) -> None:
+        await self._objects.delete("logs", block.object)
 
     async def read(
         self, attempt: int, rank: int, index: LogIndex, offset: int
@@ -142,10 +158,13 @@ class LogArchive:
         for block in index.blocks:
             if block.end <= offset:
                 continue
-            data = b"".join([chunk async for chunk in self._objects.get("logs", block.object)])
+            data = await self._whole(block.object)
             for chunk in await asyncio.to_thread(unpack_block, attempt, rank, data):
                 if chunk.cursor.offset > offset:
                     yield chunk.after(offset)
+
+    async def _whole(self, name: str) -> bytes:
+        return b"".join([chunk async for chunk in self._objects.get("logs", name)])
 
 
 async def once(data: bytes) -> AsyncIterator[bytes]:
@@ -166,12 +185,17 @@ async def read_attempt(
         return
     offset = after.offset
     archive = LogArchive(bus)
-    index = await archive.index(record.id, attempt.number, after.rank)
-    if index is not None:
-        async for chunk in archive.read(attempt.number, after.rank, index, offset):
+    stored = await archive.index(record.id, attempt.number, after.rank)
+    if stored is not None:
+        async for chunk in archive.read(attempt.number, after.rank, stored.index, offset):
+            if chunk.offset > offset:
+                yield LogGap(attempt.number, after.rank, offset, chunk.offset - offset)
             offset = chunk.cursor.offset
             yield chunk
-        if index.complete and offset >= index.end:
+        if stored.index.complete:
+            if offset < stored.index.final:
+                rest = stored.index.final - offset
+                yield LogGap(attempt.number, after.rank, offset, rest)
             return
     tail = Tail(bus, record, after.rank, attempt.number, attempt.worker, offset, wait)
     async with contextlib.aclosing(tail.pieces()) as pieces:

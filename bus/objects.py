@@ -14,7 +14,7 @@ import json
 import secrets
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from nats.aio.client import Client
@@ -27,6 +27,7 @@ from bus.follow import follow
 
 CHUNK = 512 * 1024
 """Bytes of one message."""
+EXPECTED = "Nats-Expected-Last-Subject-Sequence"
 WINDOW = 8
 """Chunks on their way at one time, in either direction."""
 CHUNK_TIMEOUT = 30.0
@@ -47,6 +48,8 @@ class ObjectInfo:
     """sha256, as hexadecimal digits."""
     modified: float = 0.0
     metadata: dict[str, str] = field(default_factory=dict)
+    revision: int = 0
+    """Sequence of its description: what a put that replaces it can expect."""
 
     @property
     def chunk_subject(self) -> str:
@@ -66,8 +69,12 @@ class Objects:
         chunks: AsyncIterable[bytes],
         *,
         metadata: dict[str, str] | None = None,
+        expected: int | None = None,
     ) -> ObjectInfo:
         """Stores what ``chunks`` gives, in pieces of any size; replaces an object of that name.
+
+        With ``expected`` only if its description still has that revision (0: never written), or
+        else ``Conflict``.
 
         The name exists only once everything is stored. A put that fails takes its chunks away.
         Raises ``StoreFull`` and ``Unanswered``.
@@ -78,7 +85,7 @@ class Objects:
         try:
             async for piece in rechunk(chunks, CHUNK):
                 await put.add(piece)
-            info = await put.finish(metadata or {})
+            info = await put.finish(metadata or {}, expected)
         except BaseException:
             await self._abandon(put)
             raise
@@ -94,7 +101,8 @@ class Objects:
             )
         except NotFound:
             return None
-        return read_info(bucket, base64.b64decode(answer["message"]["data"]))
+        message = answer["message"]
+        return read_info(bucket, base64.b64decode(message["data"]), revision=message["seq"])
 
     async def info(self, bucket: str, name: str) -> ObjectInfo:
         """Raises ``NotFound``."""
@@ -211,7 +219,7 @@ class Put:
         self._flying.append(task)
         await asyncio.sleep(0)
 
-    async def finish(self, metadata: dict[str, str]) -> ObjectInfo:
+    async def finish(self, metadata: dict[str, str], expected: int | None) -> ObjectInfo:
         while self._flying:
             await self._flying[0]
             self._flying.pop(0)
@@ -220,8 +228,11 @@ class Put:
             time.time(), metadata,
         )  # fmt: skip
         subject = meta_subject(self.bucket, self._name)
-        await self._bus.append(subject, meta_json(info), {"Nats-Rollup": "sub"})
-        return info
+        headers = {"Nats-Rollup": "sub"}
+        if expected is not None:
+            headers[EXPECTED] = str(expected)
+        revision = await self._bus.append(subject, meta_json(info), headers)
+        return replace(info, revision=revision)
 
     async def cancel(self) -> None:
         for task in self._flying:
@@ -273,7 +284,9 @@ def meta_json(info: ObjectInfo, deleted: bool = False) -> bytes:
     return json.dumps(body).encode()
 
 
-def read_info(bucket: str, data: bytes, modified: float = 0.0) -> ObjectInfo | None:
+def read_info(
+    bucket: str, data: bytes, modified: float = 0.0, revision: int = 0
+) -> ObjectInfo | None:
     try:
         body = json.loads(data)
         if body.get("deleted"):
@@ -282,6 +295,7 @@ def read_info(bucket: str, data: bytes, modified: float = 0.0) -> ObjectInfo | N
         return ObjectInfo(
             bucket, body["name"], body["nuid"], body["size"], body["chunks"], digest, modified,
             body.get("metadata") or {},
+            revision,
         )  # fmt: skip
     except (ValueError, KeyError) as error:
         raise Corrupt(f"an object's description in {bucket} cannot be read: {error}") from error

@@ -109,7 +109,9 @@ class LogIndex(Message):
     worker: str
     blocks: tuple[Sealed, ...] = ()
     complete: bool = False
-    """The final offset is reached, or its gap was written."""
+    """Nothing more comes: the final offset is reached, or was waited for in vain."""
+    final: int = 0
+    """Where the log of a complete index ends; behind its last block, the rest is a gap."""
 
     @property
     def end(self) -> int:

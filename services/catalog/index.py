@@ -89,7 +89,8 @@ class Index:
 
 
 def conditions(asked: ListJobs) -> tuple[str, list[str]]:
-    where, values = "1", []
+    where = "1"
+    values: list[str] = []
     if asked.pool:
         where, values = where + " and pool = ?", [*values, asked.pool]
     if asked.owner:
