@@ -95,7 +95,7 @@ class CustomBuildHook(Base):  # type: ignore[misc, valid-type]  # known to the b
         ui = Path(self.root) / "ui"
         return [] if shutil.which("npm") or vendor_is_current(ui) else [NPM_PACKAGE]
 
-    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         build_vendor(Path(self.root) / "ui")
 
 

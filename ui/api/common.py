@@ -14,7 +14,7 @@ from bus.records import Stored
 from schemas.ids import JOB_ID, NAME_TOKEN
 from schemas.message import Message
 from ui.keys import BUS, CONFIG, RECORDS
-from ui.problems import refuse, unknown_job
+from ui.problems import HttpProblem, refuse, unknown_job
 
 JSON_BYTES = 512 * 1024
 """Longest JSON body: arguments and environment are at most 128 KiB of it."""
@@ -33,8 +33,13 @@ def job_of(request: web.Request) -> str:
 def worker_of(request: web.Request) -> str:
     worker = request.match_info["worker"]
     if not NAME_TOKEN.match(worker):
-        raise refuse(404, "unknown_worker", "There is no such worker", f"No worker {worker!r}.")
+        raise unknown_worker(worker)
     return worker
+
+
+def unknown_worker(worker: str) -> HttpProblem:
+    detail = f"There is no worker {worker[:64]!r}."
+    return refuse(404, "unknown_worker", "There is no such worker", detail)
 
 
 async def stored_job(request: web.Request) -> Stored:

@@ -69,11 +69,12 @@ async def explanation_of(app: web.Application, record: Record) -> Explanation | 
     message = Explain(job=record.id)
     try:
         async with asyncio.timeout(EXPLAIN_SECONDS):
-            return await app[BUS].request(
+            told = await app[BUS].request(
                 subject, message, Explanation, timeout=EXPLAIN_SECONDS, attempts=1
             )
     except (BusError, TimeoutError):
         return None
+    return told if told.text else None
 
 
 def job_answer(record: Record, explanation: Explanation | None = None) -> JobAnswer:

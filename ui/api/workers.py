@@ -9,9 +9,10 @@ from aiohttp import web
 from bus.codec import decode
 from bus.errors import Corrupt, NotFound
 from bus.kv import Bucket
+from schemas.message import Empty
 from schemas.requests import Drain
 from schemas.worker import WorkerRecord
-from ui.api.common import ask, json_answer, json_body, worker_of
+from ui.api.common import ask, json_answer, json_body, unknown_worker, worker_of
 from ui.keys import BUS
 from ui.views import DrainBody, WorkerList, WorkerView
 
@@ -54,5 +55,8 @@ async def drain_worker(request: web.Request) -> web.Response:
     name = worker_of(request)
     body = DrainBody.model_validate(await json_body(request))
     message = Drain(worker=name, drain=body.drain)
-    record = await ask(request.app, "scheduler", "drain", message, WorkerRecord)
-    return json_answer(worker_view(name, record, time.time()))
+    await ask(request.app, "scheduler", "drain", message, Empty)
+    views = [view for view in await workers_of(request.app) if view.name == name]
+    if not views:
+        raise unknown_worker(name)
+    return json_answer(views[0].model_copy(update={"drain": body.drain}))
