@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import stoker
 from bus.connection import Bus, BusConfig
@@ -14,42 +13,6 @@ from stoker import config, places
 from stoker.answers import StokerError
 
 SERVICES = ("upload", "scheduler", "archive", "catalog")
-
-
-@dataclass(frozen=True, slots=True)
-class AgentFlags:
-    """What was asked for, by flag or file; None where nothing was said."""
-
-    name: str | None = None
-    pool: str | None = None
-    labels: Mapping[str, str] | None = None
-    runtime: str | None = None
-    work: Path | None = None
-    base_image: str | None = None
-    slots: int | None = None
-    cpus: float | None = None
-    memory: str | int | None = None
-    gpus: int | None = None
-    credentials: Path | None = None
-    servers: tuple[str, ...] | None = None
-
-    @classmethod
-    def over(cls, table: Mapping[str, Any], **flags: Any) -> AgentFlags:
-        """The flags, and the file's table where they are silent."""
-        values = {**table, **(table.get("capacity") or {})}
-        values.pop("capacity", None)
-        for name in ("work", "credentials"):
-            if values.get(name):
-                values[name] = Path(values[name]).expanduser()
-        if values.get("servers"):
-            values["servers"] = tuple(values["servers"])
-        given = {name: value for name, value in flags.items() if value is not None}
-        return cls(**{**values, **given})
-
-    def settings(self) -> dict[str, Any]:
-        """Only what was said."""
-        pairs = ((field.name, getattr(self, field.name)) for field in fields(self))
-        return {name: value for name, value in pairs if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,25 +34,28 @@ class ServeFlags:
     servers: tuple[str, ...]
     credentials: Path | None
     replicas: int
-    data: Path
+    data: Path | None
     page: PageFlags
 
 
-async def run_service(name: str, bus: Bus, data: Path) -> None:
-    """Imports only what it runs: ``stoker serve upload`` loads no SQLite."""
+async def run_service(name: str, bus: Bus, data: Path | None) -> None:
+    """Imports only what it runs: ``stoker serve upload`` loads no SQLite.
+
+    ``data`` is a folder of its own for what it may lose; None: memory, the temporary folder.
+    """
     match name:
         case "upload":
-            from services.upload.service import UploadConfig
+            from services.upload.config import UploadConfig
             from services.upload.service import run as run_upload
 
-            await run_upload(bus, UploadConfig())
+            await run_upload(bus, UploadConfig(scratch=folder(data, "scratch")))
         case "scheduler":
             from services.scheduler.config import SchedulerConfig
             from services.scheduler.service import run as run_scheduler
 
             await run_scheduler(bus, SchedulerConfig())
         case "archive":
-            from services.archive.service import ArchiveConfig
+            from services.archive.config import ArchiveConfig
             from services.archive.service import run as run_archive
 
             await run_archive(bus, ArchiveConfig())
@@ -97,9 +63,18 @@ async def run_service(name: str, bus: Bus, data: Path) -> None:
             from services.catalog.service import CatalogConfig
             from services.catalog.service import run as run_catalog
 
-            await run_catalog(bus, CatalogConfig())
+            path = folder(data, "catalog")
+            await run_catalog(bus, CatalogConfig(path and path / "jobs.sqlite"))
         case _:
             raise StokerError(f"there is no service {name!r}")
+
+
+def folder(data: Path | None, name: str) -> Path | None:
+    if data is None:
+        return None
+    made = data / name
+    made.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return made
 
 
 async def run_ui(bus: Bus, flags: PageFlags, on_ready: Callable[[str], None] | None = None) -> None:
@@ -125,14 +100,6 @@ async def run_alone(flags: ServeFlags) -> None:
             await run_ui(bus, flags.page)
         else:
             await run_service(flags.name, bus, flags.data)
-
-
-async def run_configured_agent(flags: AgentFlags) -> None:
-    from agent.run import run_agent
-
-    servers = flags.servers or config.nats_servers(None)
-    settings = await agent_config(flags, config.data_folder() / "agent")
-    await run_agent(bus_config(servers, f"agent {settings.name}", flags.credentials), settings)
 
 
 def bus_config(servers: tuple[str, ...], name: str, credentials: Path | None = None) -> BusConfig:

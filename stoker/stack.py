@@ -12,10 +12,11 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from agent.config import AgentConfig
 from bus.connection import Bus
 from bus.layout import declare
 from bus.server import EmbeddedServer, ServerConfig, nats_server
-from stoker import config, parts, ports
+from stoker import agents, config, parts, ports
 from stoker.answers import StokerError
 from stoker.supervise import Part, supervise
 
@@ -35,7 +36,7 @@ class UpConfig:
     nats_port: int | None = None
     """None: the usual one where it is free, else any."""
     nats_binary: Path | None = None
-    agent: parts.AgentFlags = field(default_factory=parts.AgentFlags)
+    agent: agents.AgentFlags = field(default_factory=agents.AgentFlags)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ async def running(asked: UpConfig) -> AsyncIterator[Stack]:
     async with nats_server(server_config) as server:
         async with Bus.connect(parts.bus_config((server.url,), "up")) as bus:
             await declare(bus)
-        agent = await parts.agent_config(asked.agent, asked.data / "work")
+        agent = await agents.agent_config(asked.agent, asked.data / "work")
         ready = asyncio.get_running_loop().create_future()
         async with asyncio.TaskGroup() as group:
             made = all_parts(asked.data, server.url, page, agent, announce(ready))
@@ -96,14 +97,14 @@ def all_parts(
     data: Path,
     nats: str,
     page: parts.PageFlags,
-    agent: parts.AgentConfig,
+    agent: AgentConfig,
     on_ready: Callable[[str], None],
 ) -> list[Part]:
     servers = (nats,)
     return [
         *(service(name, servers, data) for name in parts.SERVICES),
         on_bus("ui", servers, lambda bus: parts.run_ui(bus, page, on_ready)),
-        Part("agent", lambda: parts.run_agent(parts.bus_config(servers, "agent"), agent)),
+        Part("agent", lambda: agents.run_agent(parts.bus_config(servers, "agent"), agent)),
     ]
 
 

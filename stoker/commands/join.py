@@ -51,7 +51,7 @@ def agent(
     credentials: Credentials = None,
 ) -> None:
     """Make this machine a worker. It dials out; nothing needs to reach it."""
-    from stoker.parts import AgentFlags, run_configured_agent
+    from stoker.agents import AgentFlags, run_configured_agent
 
     flags = AgentFlags.over(
         config.read_agent_file(file) if file else {},
@@ -76,7 +76,7 @@ def serve(
     nats: Nats = None,
     credentials: Credentials = None,
     replicas: Annotated[int, typer.Option(min=1, max=5, help="Of the streams.")] = 1,
-    data: Annotated[Path | None, typer.Option(help="catalog: folder of its index.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder for index and scratch.")] = None,
     host: Annotated[str, typer.Option(help="ui: address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="ui: port.")] = config.PORT,
     allow_host: Annotated[
@@ -93,7 +93,7 @@ def serve(
         servers=config.nats_servers(nats),
         credentials=credentials,
         replicas=replicas,
-        data=config.data_folder(data),
+        data=data,
         page=PageFlags(host, port, tuple(allow_host or ())),
     )
     run_until_stopped(run_alone(flags))

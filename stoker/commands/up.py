@@ -89,7 +89,8 @@ def demo(
 def asked_for(
     *, data: Path | None, page: tuple[str, int, tuple[str, ...]], agent: dict[str, Any], **rest: Any
 ) -> UpConfig:
-    from stoker.parts import AgentFlags, PageFlags
+    from stoker.agents import AgentFlags
+    from stoker.parts import PageFlags
     from stoker.stack import UpConfig
 
     return UpConfig(

@@ -1,0 +1,126 @@
+"""How is the agent configured and run, from flags and file?"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import stoker
+from schemas.ids import NAME_TOKEN
+from schemas.spec import parse_size
+from stoker import config
+from stoker.answers import StokerError
+
+if TYPE_CHECKING:
+    from agent.config import AgentConfig
+    from bus.connection import BusConfig
+
+AUTO = "auto"
+RUNTIMES = ("docker", "process", "dummy")
+LONGEST_NAME = 63
+
+
+@dataclass(frozen=True, slots=True)
+class AgentFlags:
+    """What was asked for, by flag or file; None where nothing was said."""
+
+    name: str | None = None
+    pool: str | None = None
+    labels: Mapping[str, str] | None = None
+    runtime: str | None = None
+    work: Path | None = None
+    base_image: str | None = None
+    slots: int | None = None
+    cpus: float | None = None
+    memory: str | int | None = None
+    gpus: int | None = None
+    credentials: Path | None = None
+    servers: tuple[str, ...] | None = None
+
+    @classmethod
+    def over(cls, table: Mapping[str, Any], **flags: Any) -> AgentFlags:
+        """The flags, and the file's table where they are silent."""
+        values = {**table, **(table.get("capacity") or {})}
+        values.pop("capacity", None)
+        for name in ("work", "credentials"):
+            if values.get(name):
+                values[name] = Path(values[name]).expanduser()
+        if values.get("servers"):
+            values["servers"] = tuple(values["servers"])
+        given = {name: value for name, value in flags.items() if value is not None}
+        return cls(**{**values, **given})
+
+    def said(self, *names: str) -> dict[str, Any]:
+        """Those of the named fields that something was said for."""
+        pairs = ((field.name, getattr(self, field.name)) for field in fields(self))
+        return {name: value for name, value in pairs if name in names and value is not None}
+
+
+async def agent_config(flags: AgentFlags, work: Path) -> AgentConfig:
+    """Raises ``StokerError`` for what cannot be; ``work`` where no other folder was named."""
+    from agent.config import AgentConfig, machine_capacity
+
+    name = flags.name or host_token()
+    for value in (name, flags.pool or name):
+        if not NAME_TOKEN.match(value):
+            raise StokerError(f"{value!r} is no name: use a-z, 0-9 and '-', at most 63")
+    work = (flags.work or work).absolute()
+    return AgentConfig(
+        name=name,
+        work=work,
+        runtime=await chosen_runtime(flags.runtime or "docker", work, name),
+        capacity=machine_capacity(memory=memory_of(flags), **flags.said("cpus", "gpus", "slots")),
+        labels={str(key): str(value) for key, value in (flags.labels or {}).items()},
+        engine=os.environ.get("DOCKER_HOST") or None,
+        version=stoker.__version__,
+        **flags.said("pool", "base_image"),
+    )
+
+
+def memory_of(flags: AgentFlags) -> int | None:
+    try:
+        return None if flags.memory is None else parse_size(flags.memory)
+    except ValueError as error:
+        raise StokerError(f"memory: {error}") from None
+
+
+def host_token() -> str:
+    """The host's name as a token of a subject."""
+    short = platform.node().split(".")[0].lower()
+    return re.sub(r"[^a-z0-9-]", "-", short).strip("-")[:LONGEST_NAME] or "worker"
+
+
+async def chosen_runtime(asked: str, work: Path, name: str) -> str:
+    """``auto`` is Docker where an engine answers, and plain processes elsewhere."""
+    if asked != AUTO:
+        if asked not in RUNTIMES:
+            raise StokerError(f"there is no runtime {asked!r}; write one of {', '.join(RUNTIMES)}")
+        return asked
+    from agent.runtimes.docker_runtime import DockerRuntime
+
+    runtime = DockerRuntime(work, name)
+    try:
+        return "process" if await runtime.check() else "docker"
+    finally:
+        await runtime.close()
+
+
+async def run_agent(bus: BusConfig, settings: AgentConfig) -> None:
+    from agent.main import run_agent as run
+
+    await run(bus, settings)
+
+
+async def run_configured_agent(flags: AgentFlags) -> None:
+    from stoker.parts import bus_config
+
+    if flags.runtime == AUTO:
+        raise StokerError("auto is for stoker up; choose docker, or process (no sandbox)")
+    servers = flags.servers or config.nats_servers(None)
+    settings = await agent_config(flags, config.data_folder() / "agent")
+    await run_agent(bus_config(servers, f"agent {settings.name}", flags.credentials), settings)
