@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgpack
 from pydantic import ValidationError
@@ -36,23 +36,3 @@ def decode(kind: type[M], data: bytes, headers: dict[str, str] | None) -> M:
         return kind.model_validate(msgpack.unpackb(data, strict_map_key=False))
     except (ValueError, msgpack.UnpackException, ValidationError) as error:
         raise Corrupt(f"not a {type_name(kind)}: {error}") from error
-
-
-def describe(value: Any) -> Any:
-    """msgpack's values as JSON can hold them: bytes as text, or as their length."""
-    match value:
-        case bytes():
-            return text_or_size(value)
-        case dict():
-            return {str(key): describe(item) for key, item in value.items()}
-        case list() | tuple():
-            return [describe(item) for item in value]
-        case _:
-            return value
-
-
-def text_or_size(data: bytes) -> str:
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        return f"<{len(data)} bytes>"
