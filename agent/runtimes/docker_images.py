@@ -25,8 +25,8 @@ LABEL = "stoker.environment"
 AT_ONE_TIME = 2
 """Builds and pulls that this machine does beside each other."""
 CPU_PERIOD = 100_000
-LAST_LINES = 50
-"""Lines of a build's output that are searched for its error."""
+STEP = re.compile(r"^Step \d+/\d+ : ([A-Z]+)")
+LAYER = re.compile(r"^ ---> ([0-9a-f]{12})$")
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 Say = Callable[[str], None]
@@ -97,10 +97,11 @@ class Images:
             return str(found["Id"]), True
         async with self._alone(build.tag, say(output)):
             found = await self.find(build.tag)
-            if found is None:
-                await self._build(build, output)
-                found = await self.find(build.tag)
-                await self._sweep()
+            if found is not None:
+                return str(found["Id"]), True
+            await self._build(build, output)
+            found = await self.find(build.tag)
+            await self._sweep()
         if found is None:
             raise gone(build.tag)
         return str(found["Id"]), False
@@ -128,17 +129,14 @@ class Images:
             raise CannotPrepare(detail, Reason.IMAGE_UNAVAILABLE) from error
 
     async def _build(self, build: Build, output: Output) -> None:
-        last: list[str] = []
-
-        def hear(text: str) -> None:
-            write(output, text)
-            last.extend(COLOUR.sub("", text).splitlines())
-            del last[:-LAST_LINES]
-
+        heard = Heard(output)
         try:
-            await self._follow("/build", self._build_query(build), build.context(), hear)
+            await self._follow("/build", self._build_query(build), build.context(), heard.hear)
         except EngineError as error:
-            raise CannotPrepare(the_error(last, str(error)), Reason.BUILD_FAILED) from error
+            raise CannotPrepare(heard.error or str(error), Reason.BUILD_FAILED) from error
+        finally:
+            if heard.layer:
+                await asyncio.shield(self._threads.run(remove_nameless, self._engine, heard.layer))
 
     def _build_query(self, build: Build) -> Query:
         limits = self._limits
@@ -208,15 +206,41 @@ def write(output: Output, text: str) -> None:
         output(Stream.BUILD, text.encode())
 
 
+class Heard:
+    """What a build says, passed on; and what is worth keeping of it."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._own_layers = False
+        self.error = ""
+        """The line that says why it failed: the last that begins like pip's errors."""
+        self.layer = ""
+        """The last layer that was made so far; empty once the image is whole."""
+
+    def hear(self, text: str) -> None:
+        write(self._output, text)
+        for line in COLOUR.sub("", text).splitlines():
+            if line.lstrip().startswith("ERROR:"):
+                self.error = line.strip().removeprefix("ERROR:").strip()
+            elif line.startswith("Successfully built"):
+                self.layer = ""
+            elif step := STEP.match(line):
+                self._own_layers = step[1] != "FROM"
+            elif self._own_layers and (layer := LAYER.match(line)):
+                self.layer = layer[1]
+
+
 def say(output: Output) -> Say:
     """Into the job's log, as Stoker's own words."""
     return lambda text: output(Stream.STOKER, f"[stoker] {text}\n".encode())
 
 
-def the_error(lines: list[str], otherwise: str) -> str:
-    """The line that says why a build failed: pip's last, or what the engine says."""
-    errors = [line.strip() for line in lines if line.lstrip().startswith("ERROR:")]
-    return errors[-1].removeprefix("ERROR:").strip() if errors else otherwise
+def remove_nameless(engine: Engine, layer: str) -> None:
+    """What a failed build leaves behind: it may hold a copy of a whole bundle."""
+    with contextlib.suppress(EngineError):
+        found = engine.image(layer)
+        if found is not None and not found.get("RepoTags") and not found.get("RepoDigests"):
+            engine.call("DELETE", f"/images/{layer}")
 
 
 def remove_oldest(engine: Engine, kept: int) -> None:

@@ -1,0 +1,1 @@
+"""What needs a Docker engine that answers."""
