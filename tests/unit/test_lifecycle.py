@@ -1,0 +1,46 @@
+"""The lifecycle decides every pair of state and fact, and nothing leaves an end."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.job import ENDS, HELD, Fact, State
+from schemas.lifecycle import TABLE, next_state
+
+
+def test_every_state_has_a_row() -> None:
+    assert set(TABLE) == set(State)
+
+
+@pytest.mark.parametrize("state", list(State))
+@pytest.mark.parametrize("fact", list(Fact))
+def test_every_pair_is_decided(state: State, fact: Fact) -> None:
+    after = next_state(state, fact)
+    assert after is None or isinstance(after, State)
+    if state in ENDS:
+        assert after is None
+
+
+@pytest.mark.parametrize("fact", list(Fact))
+def test_a_job_begins_by_being_submitted_and_in_no_other_way(fact: Fact) -> None:
+    assert next_state(None, fact) == (State.WAITING if fact is Fact.SUBMITTED else None)
+
+
+def test_what_is_being_cancelled_can_only_become_cancelled() -> None:
+    assert {f for f in Fact if next_state(State.CANCELLING, f)} == {Fact.CANCELLED}
+
+
+@given(st.lists(st.sampled_from(list(Fact)), max_size=40))
+def test_whatever_comes_in_whatever_order_an_end_stays(facts: list[Fact]) -> None:
+    state = State.WAITING
+    for fact in facts:
+        after = next_state(state, fact) or state
+        if state in ENDS:
+            assert after is state
+        if state is State.CANCELLING:
+            assert after in (State.CANCELLING, State.CANCELLED)
+        if after in HELD and state not in HELD:
+            assert state is State.QUEUED
+        state = after
