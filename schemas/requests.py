@@ -42,6 +42,8 @@ class FetchBundle(Message):
     bundle: str
     cursor: int = 0
     """0 for the first chunk, then the ``next`` of the last answer."""
+    number: int = 0
+    """How many chunks came before this one."""
 
 
 class BundleChunk(Message):
@@ -84,6 +86,8 @@ class LogEnd(Message):
     """Bytes of the log that are stored."""
     sequence: int
     """Last stream sequence of its subject: the fence of the next message. 0 where none."""
+    sealed: int = 0
+    """Bytes of it that are archived for good: the worker need not keep them."""
 
 
 class ListJobs(Message):

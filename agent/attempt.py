@@ -1,0 +1,227 @@
+"""How does one attempt go, from its grant to its confirmed end?"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from agent.bundles import Bundles, NoBundle
+from agent.folder import AttemptFolder, read_if_there, write_atomic
+from agent.reports import Reporter, end_report
+from agent.runtimes.protocol import CannotPrepare, Exit, Preparation, Prepared, Runtime
+from agent.ship import Shipper
+from agent.spool import SpoolWriter
+from agent.unpack import SMALL_TREE
+from bus.codec import decode, encode
+from bus.connection import Bus
+from schemas.job import Fact
+from schemas.reason import Reason
+from schemas.stream import Stream
+from schemas.worker import Grant, Report
+
+log = logging.getLogger(__name__)
+
+BUILDING_AFTER = 0.2
+"""Seconds of preparation after which the record says that the job is building."""
+RUNNING_AFTER = 0.03
+"""Seconds after the start until ``running`` is reported: a job that is over by then skips it."""
+FLUSH_SECONDS = 5.0
+"""How long the end waits for the last output to be stored; afterwards it goes on being sent."""
+NOTICE_AFTER = 0.1
+"""Seconds after which Stoker's first line goes out, if the program has not printed by then."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What all attempts of an agent share."""
+
+    bus: Bus
+    worker: str
+    runtime: Runtime
+    bundles: Bundles
+
+
+class AttemptRun:
+    """One attempt. ``run`` ends when its end is confirmed and its log is stored."""
+
+    def __init__(
+        self,
+        machine: Machine,
+        grant: Grant,
+        folder: AttemptFolder,
+        on_free: Callable[[], None],
+        *,
+        adopted: bool = False,
+    ) -> None:
+        self.grant = grant
+        self.folder = folder
+        self.phase = "preparing"
+        self._machine = machine
+        self._on_free = on_free
+        self._adopted = adopted
+        self._reporter = Reporter(machine.bus, machine.worker, grant)
+        self._shipper = Shipper(
+            machine.bus, grant.job, grant.attempt, machine.worker, folder.spool, resume=adopted
+        )
+        self._timers: list[asyncio.TimerHandle] = []
+        self._preparing: asyncio.Task[Prepared | Exception] | None = None
+        self._stop: tuple[float, Reason] | None = None
+        self._running_told = False
+        self.log_end = 0
+        self.superseded = False
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            shipping = tasks.create_task(self._shipper.run())
+            report = await self._ended()
+            self._on_free()
+            self._shipper.finish(self.log_end)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(FLUSH_SECONDS):
+                    await self._shipper.done.wait()
+            self.superseded = not (await self._reporter.tell_end(report)).accepted
+            if self.superseded:
+                log.warning("%s.%d is superseded", self.grant.job, self.grant.attempt)
+                shipping.cancel()
+        await self._tidy()
+
+    def stop(self, grace: float, reason: Reason) -> None:
+        """SIGTERM, grace, SIGKILL; a build is killed at once. Repeatable."""
+        if self.phase == "reporting":
+            return
+        first = self._stop is None
+        self._stop = (grace, reason)
+        if self._preparing is not None:
+            self._preparing.cancel()
+        elif first and self.phase == "running":
+            self.phase = "stopping"
+            self._tasks.create_task(self._machine.runtime.stop(self.folder, grace, reason))
+
+    # From the grant to the exit.
+
+    async def _ended(self) -> Report:
+        """Whatever happens, there is an end to report; it is on disk when this returns."""
+        before = read_if_there(self.folder.end)
+        if before is not None:
+            self.phase = "reporting"
+            report = decode(Report, before, None)
+            self.log_end = report.end.log_ends.get(0, 0) if report.end else 0
+            return report
+        exit = await self._exit()
+        self.phase = "reporting"
+        for timer in self._timers:
+            timer.cancel()
+        if exit.log_end == 0 and exit.started_at is None:
+            exit = replace(exit, log_end=await self._last_words(exit))
+        self.log_end = exit.log_end
+        report = end_report(self._reporter.environment, self._reporter.base, exit)
+        with contextlib.suppress(OSError):
+            write_atomic(self.folder.end, encode(report)[0])
+        return report
+
+    async def _exit(self) -> Exit:
+        try:
+            return await (self._taken_up() if self._adopted else self._from_the_start())
+        except (CannotPrepare, NoBundle) as error:
+            return Exit(error.reason, detail=str(error))
+        except OSError as error:
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            log.exception("%s.%d", self.grant.job, self.grant.attempt)
+            return Exit(Reason.DISK_FULL if full else Reason.AGENT_ERROR, detail=str(error))
+        except Exception as error:
+            log.exception("%s.%d", self.grant.job, self.grant.attempt)
+            return Exit(Reason.AGENT_ERROR, detail=f"{type(error).__name__}: {error}")
+
+    async def _from_the_start(self) -> Exit:
+        self._preparing = self._tasks.create_task(self._prepared())
+        await asyncio.wait((self._preparing,))
+        preparing, self._preparing = self._preparing, None
+        if self._stop is not None:
+            return Exit(self._stop[1], detail="before the program started")
+        prepared = preparing.result()
+        if isinstance(prepared, Exception):
+            raise prepared
+        self._reporter.environment = prepared.environment
+        self.phase = "running"
+        await self._machine.runtime.start(self.folder, prepared.launch, self._on_news)
+        self._later(NOTICE_AFTER, self._shipper.news)
+        return await self._machine.runtime.wait(self.folder)
+
+    async def _taken_up(self) -> Exit:
+        if not await self._machine.runtime.adopt(self.folder, self._on_news):
+            return Exit(Reason.AGENT_ERROR, detail="the agent stopped, and with it this attempt")
+        log.info("%s.%d goes on", self.grant.job, self.grant.attempt)
+        self.phase = "running"
+        self._on_news()
+        return await self._machine.runtime.wait(self.folder)
+
+    async def _prepared(self) -> Prepared | Exception:
+        """A failure is given back, not raised: it must not end the group's other tasks."""
+        building = self._later(BUILDING_AFTER, self._tell_building)
+        spool = SpoolWriter(self.folder.spool)
+
+        def output(stream: Stream, data: bytes) -> None:
+            spool.append(stream, data)
+            if stream is Stream.BUILD:
+                self._shipper.news()
+
+        try:
+            await self._machine.bundles.copy(self.grant, self.folder.job)
+            preparation = Preparation(self.grant, self.folder, self._machine.worker)
+            return await self._machine.runtime.prepare(preparation, output)
+        except Exception as error:
+            return error
+        finally:
+            building.cancel()
+            spool.close()
+
+    async def _last_words(self, exit: Exit) -> int:
+        """Why nothing ran, as the log's last line; the offset at which the log ends."""
+        spool = SpoolWriter(self.folder.spool)
+        if exit.detail and exit.reason is not Reason.CANCELLED:
+            spool.append(Stream.STOKER, f"[stoker] {exit.detail}\n".encode())
+        spool.close()
+        return spool.offset
+
+    # What is said meanwhile.
+
+    def _on_news(self) -> None:
+        self._shipper.news()
+        if self._running_told or self.phase == "reporting":
+            return
+        started_at = self._machine.runtime.started_at(self.folder)
+        if started_at is not None:
+            self._running_told = True
+            self._later(RUNNING_AFTER, lambda: self._tell(Fact.RUNNING, started_at))
+
+    def _tell_building(self) -> None:
+        self._tell(Fact.BUILDING, None)
+
+    def _tell(self, fact: Fact, started_at: float | None) -> None:
+        self._tasks.create_task(self._told(fact, started_at))
+
+    async def _told(self, fact: Fact, started_at: float | None) -> None:
+        answer = await self._reporter.tell(fact, time.time(), started_at)
+        if answer is not None and answer.stop:
+            self.stop(self.grant.spec.grace, Reason.CANCELLED)
+
+    def _later(self, seconds: float, call: Callable[[], None]) -> asyncio.TimerHandle:
+        timer = asyncio.get_running_loop().call_later(seconds, call)
+        self._timers.append(timer)
+        return timer
+
+    async def _tidy(self) -> None:
+        """Removes all but the spool, which stays until the archive holds it."""
+        await self._machine.runtime.discard(self.folder)
+        drop = self.folder.path if self.superseded or not self.log_end else self.folder.job
+        if self.grant.bundle_size <= SMALL_TREE:
+            shutil.rmtree(drop, ignore_errors=True)
+        else:
+            await asyncio.to_thread(shutil.rmtree, drop, ignore_errors=True)

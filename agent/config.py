@@ -1,0 +1,73 @@
+"""What can be set of an agent?"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from schemas.worker import Capacity
+
+LOST_AFTER = 30.0
+"""The scheduler's own figure; beats come six times as often."""
+SLOTS_PER_CPU = 4
+RESERVE = 0.1
+"""Share of the machine's memory that is not given away by default."""
+
+
+@dataclass(frozen=True)
+class AgentConfig:
+    """One worker machine."""
+
+    name: str
+    """Token of its subjects; no other worker may have it."""
+    work: Path
+    """Bundles, environments and attempts lie here."""
+    pool: str = "default"
+    labels: dict[str, str] = field(default_factory=dict)
+    runtime: str = "docker"
+    """``docker``, ``process`` or ``dummy``."""
+    capacity: Capacity = field(default_factory=lambda: machine_capacity())
+    base_image: str | None = None
+    """Of plain bundles, in the docker runtime; may hold ``{python}``."""
+    engine: str | None = None
+    """The Docker engine's socket."""
+    environment: dict[str, str] = field(default_factory=dict)
+    """What every program of the process runtime finds, under the job's own."""
+    version: str = ""
+    lost_after: float = LOST_AFTER
+    bundle_cache: int = 20 << 30
+    """Bytes of unpacked bundles that are kept."""
+
+    @property
+    def beat_every(self) -> float:
+        return self.lost_after / 6
+
+
+def machine_capacity(
+    cpus: float | None = None,
+    memory: int | None = None,
+    gpus: int | None = None,
+    slots: int | None = None,
+) -> Capacity:
+    """What was said, and the machine's own where nothing was."""
+    cores = float(cpus or available_cpus())
+    return Capacity(
+        cpus=cores,
+        memory=memory or int(psutil.virtual_memory().total * (1 - RESERVE)),
+        gpus=visible_gpus() if gpus is None else gpus,
+        slots=slots or max(4, int(cores * SLOTS_PER_CPU)),
+    )
+
+
+def available_cpus() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def visible_gpus() -> int:
+    """NVIDIA devices of this machine."""
+    return sum(1 for path in Path("/dev").glob("nvidia*") if path.name[6:].isdigit())

@@ -1,0 +1,67 @@
+"""When may the spool of an ended attempt go? Once the archive has sealed it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+from collections import OrderedDict
+
+from agent.folder import AttemptFolder
+from bus import subjects
+from bus.connection import Bus
+from bus.errors import BusError
+from schemas.requests import LogEnd, LogPosition
+from schemas.worker import AttemptKey
+
+log = logging.getLogger(__name__)
+
+LOOK_EVERY = 10.0
+"""Seconds between two rounds, and at least between an attempt's end and the first question."""
+KEPT_MOST = 2000
+"""Spools of ended attempts that wait at most; beyond them the oldest go."""
+ROUND = 200
+"""Questions per round."""
+
+
+class Keeper:
+    """Asks the archive now and then; sleeps while there is nothing to ask for."""
+
+    def __init__(self, bus: Bus, worker: str) -> None:
+        self._bus = bus
+        self._subject = subjects.request("archive", "position", worker)
+        self._waiting: OrderedDict[str, tuple[AttemptKey, AttemptFolder, int]] = OrderedDict()
+        self._some = asyncio.Event()
+
+    def keep(self, key: AttemptKey, folder: AttemptFolder, log_end: int) -> None:
+        self._waiting[folder.name] = (key, folder, log_end)
+        self._some.set()
+        if len(self._waiting) > KEPT_MOST:
+            _, (_, oldest, _) = self._waiting.popitem(last=False)
+            shutil.rmtree(oldest.path, ignore_errors=True)
+
+    async def run(self) -> None:
+        while True:
+            await self._some.wait()
+            await asyncio.sleep(LOOK_EVERY)
+            for name in list(self._waiting)[:ROUND]:
+                if not await self._look(name):
+                    break
+            if not self._waiting:
+                self._some.clear()
+
+    async def _look(self, name: str) -> bool:
+        """Whether the archive answered; one that it has not sealed goes to the end of the line."""
+        key, folder, log_end = self._waiting[name]
+        asked = LogPosition(job=key.job, attempt=key.attempt, rank=0)
+        try:
+            stored = await self._bus.request(self._subject, asked, LogEnd, attempts=1)
+        except BusError as error:
+            log.info("the spool of %s stays: %s", name, error)
+            return False
+        if stored.sealed >= log_end:
+            self._waiting.pop(name, None)
+            await asyncio.to_thread(shutil.rmtree, folder.path, ignore_errors=True)
+        elif name in self._waiting:
+            self._waiting.move_to_end(name)
+        return True

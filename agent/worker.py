@@ -1,0 +1,302 @@
+"""How does one machine take jobs: beats, tickets, claims, stops?"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import platform
+import shutil
+import time
+import uuid
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Protocol
+
+from agent.attempt import AttemptRun, Machine
+from agent.config import AgentConfig
+from agent.folder import AttemptFolder, read_if_there, write_atomic
+from agent.keeper import Keeper
+from agent.load import machine_load
+from agent.slots import Slots, requirement_of
+from bus import subjects
+from bus.codec import decode, encode
+from bus.errors import BusError, Corrupt
+from bus.pull import Pull, PulledTicket
+from schemas.reason import Reason
+from schemas.worker import (
+    AttemptKey,
+    Beat,
+    BeatAnswer,
+    Claim,
+    ClaimAnswer,
+    ClassRecord,
+    Command,
+    Grant,
+    Held,
+    Requirement,
+    Stop,
+)
+
+log = logging.getLogger(__name__)
+
+CLAIM_TRIES = 10
+"""Tries of a claim, 2 s each; the ticket has come back to the queue long before the last."""
+BACK_PAUSE = 1.0
+"""Seconds before a ticket that could not be claimed is given out again."""
+BEAT_AGAIN = 1.0
+"""Seconds after a beat that nobody answered."""
+LITTLE_SPACE = 256 << 20
+"""Bytes of free disk below which nothing new is taken."""
+
+
+class Heard(Protocol):
+    """What is used of a message of the bus."""
+
+    @property
+    def data(self) -> bytes: ...
+    @property
+    def headers(self) -> dict[str, str] | None: ...
+
+
+class Worker:
+    """One agent's view of itself; all state that outlives it lies in folders and records."""
+
+    def __init__(self, machine: Machine, config: AgentConfig) -> None:
+        self._machine = machine
+        self._bus = machine.bus
+        self._config = config
+        self._slots = Slots(config.capacity)
+        self._attempts_folder = config.work / "attempts"
+        self._session = uuid.uuid4().hex
+        self._runs: dict[tuple[str, int], AttemptRun] = {}
+        self._pulls: dict[str, tuple[Pull, Requirement]] = {}
+        self._keeper = Keeper(self._bus, config.name)
+        self._pull_tasks: list[asyncio.Task[None]] = []
+        self._beat_now = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._asked_to_drain = False
+        self._leaving = False
+        self._disk_full = False
+
+    @property
+    def draining(self) -> bool:
+        return self._asked_to_drain or self._leaving
+
+    async def run(self, leave: asyncio.Event) -> None:
+        """Until cancelled; or, once ``leave`` is set, until what runs has ended."""
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            commands = subjects.command(self._config.name)
+            async with self._bus.subscribe(commands, self._on_command):
+                background = [
+                    tasks.create_task(part) for part in (self._beats(), self._keeper.run())
+                ]
+                self._adopt()
+                await leave.wait()
+                await self._leave()
+            for task in (*background, *self._pull_tasks):
+                task.cancel()
+
+    async def _leave(self) -> None:
+        log.info("draining: %d attempts are still running", len(self._runs))
+        self._leaving = True
+        self._tune()
+        self._beat_now.set()
+        while self._runs:
+            self._idle.clear()
+            await self._idle.wait()
+
+    # What an earlier agent left.
+
+    def _adopt(self) -> None:
+        for path in sorted(self._attempts_folder.iterdir()):
+            folder = AttemptFolder(path)
+            data = read_if_there(folder.grant)
+            try:
+                grant = decode(Grant, data or b"", None)
+            except Corrupt:
+                shutil.rmtree(path, ignore_errors=True)
+                continue
+            self._begin(grant, folder, object(), adopted=True)
+
+    # What the scheduler says.
+
+    async def _on_command(self, message: Heard) -> None:
+        try:
+            command = decode(Command, message.data, message.headers)
+        except Corrupt as error:
+            log.error("a command that is none: %s", error)
+            return
+        self._stop(command.stop)
+        self._learn(command.classes)
+        if command.drain is not None:
+            self._drain(command.drain)
+
+    async def _beats(self) -> None:
+        while True:
+            answered = await self._beat()
+            self._beat_now.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._config.beat_every if answered else BEAT_AGAIN):
+                    await self._beat_now.wait()
+
+    async def _beat(self) -> bool:
+        try:
+            answer = await self._bus.request(
+                subjects.beat(self._config.name), self._state(), BeatAnswer, attempts=1
+            )
+        except BusError as error:
+            log.info("no answer to a beat: %s", error)
+            return False
+        self._stop(answer.stop)
+        self._learn(answer.classes)
+        self._drain(answer.drain)
+        return True
+
+    def _state(self) -> Beat:
+        config = self._config
+        load = machine_load(config.work)
+        self._disk_full = load.disk_free < LITTLE_SPACE
+        runs = list(self._runs.values())
+        return Beat(
+            worker=config.name,
+            session=self._session,
+            sent_at=time.monotonic(),
+            pool=config.pool,
+            runtime=config.runtime,
+            version=config.version,
+            host=platform.node(),
+            labels=config.labels,
+            capacity=config.capacity,
+            free=self._slots.free,
+            load=load,
+            draining=self._leaving or self._disk_full,
+            held=tuple(
+                Held(job=run.grant.job, attempt=run.grant.attempt, phase=run.phase) for run in runs
+            ),
+            ends=tuple(key_of(run.grant) for run in runs if run.phase == "reporting"),
+        )
+
+    def _stop(self, stops: Iterable[Stop]) -> None:
+        for stop in stops:
+            run = self._runs.get((stop.job, stop.attempt))
+            if run is not None:
+                run.stop(stop.grace, read_reason(stop.reason))
+
+    def _drain(self, drain: bool) -> None:
+        if drain != self._asked_to_drain:
+            log.info("asked to %s", "take nothing new" if drain else "take up work again")
+            self._asked_to_drain = drain
+            self._tune()
+
+    # Tickets.
+
+    def _learn(self, classes: Iterable[ClassRecord]) -> None:
+        for one in classes:
+            if one.pool == self._config.pool and one.name not in self._pulls:
+                pull = Pull(self._bus, one.pool, one.name)
+                self._pulls[one.name] = (pull, one.requirement)
+                self._pull_tasks.append(self._tasks.create_task(self._take(pull, one.requirement)))
+        self._tune()
+
+    @property
+    def _accepting(self) -> bool:
+        return not self.draining and not self._disk_full
+
+    def _tune(self) -> None:
+        """Asks for as many tickets of each class as there is room for at this moment."""
+        for pull, requirement in self._pulls.values():
+            pull.want(self._slots.how_many(requirement) if self._accepting else 0)
+
+    async def _take(self, pull: Pull, requirement: Requirement) -> None:
+        async for ticket in pull.tickets():
+            if not self._accepting or self._slots.how_many(requirement) < 1:
+                await ticket.back()
+                continue
+            holder = object()
+            self._slots.take(holder, requirement)
+            self._tune()
+            self._tasks.create_task(self._claim(ticket, holder))
+
+    async def _claim(self, ticket: PulledTicket, holder: object) -> None:
+        claim = Claim(
+            id=uuid.uuid4().hex,
+            worker=self._config.name,
+            job=ticket.job,
+            runtime=self._config.runtime,
+        )
+        subject = subjects.request("scheduler", "claim", self._config.name)
+        try:
+            answer = await self._bus.request(subject, claim, ClaimAnswer, attempts=CLAIM_TRIES)
+        except BusError as error:
+            log.warning("the claim of %s was not answered: %s", ticket.job, error)
+            self._free(holder)
+            await ticket.back(BACK_PAUSE)
+            return
+        if answer.grant is None:
+            log.info("the claim of %s was refused: %s", ticket.job, answer.refusal)
+            self._free(holder)
+        else:
+            self._accept(answer.grant, holder)
+        await ticket.ack()
+
+    # Attempts.
+
+    def _accept(self, grant: Grant, holder: object) -> None:
+        if (grant.job, grant.attempt) in self._runs:
+            self._free(holder)
+            return
+        folder = AttemptFolder(self._attempts_folder / f"{grant.job}.{grant.attempt}")
+        try:
+            make_folder(folder, grant)
+        except OSError as error:
+            log.error("no folder for %s: %s", folder.name, error)
+        self._begin(grant, folder, holder, adopted=False)
+
+    def _begin(self, grant: Grant, folder: AttemptFolder, holder: object, *, adopted: bool) -> None:
+        self._slots.take(holder, requirement_of(grant.spec))
+        run = AttemptRun(self._machine, grant, folder, lambda: self._free(holder), adopted=adopted)
+        self._runs[grant.job, grant.attempt] = run
+        self._tasks.create_task(self._run(run))
+
+    async def _run(self, run: AttemptRun) -> None:
+        try:
+            await run.run()
+        except Exception:
+            log.exception("%s", run.folder.name)
+        finally:
+            del self._runs[run.grant.job, run.grant.attempt]
+            self._idle.set()
+        if run.log_end and not run.superseded:
+            self._keeper.keep(key_of(run.grant), run.folder, run.log_end)
+
+    def _free(self, holder: object) -> None:
+        if self._slots.give_back(holder):
+            self._tune()
+
+
+def key_of(grant: Grant) -> AttemptKey:
+    return AttemptKey(job=grant.job, attempt=grant.attempt)
+
+
+def read_reason(text: str) -> Reason:
+    """Why an attempt is to end; a word that this agent does not know is a loss of the attempt."""
+    try:
+        return Reason(text)
+    except ValueError:
+        return Reason.WORKER_LOST
+
+
+def make_folder(folder: AttemptFolder, grant: Grant) -> None:
+    """Anew: what lies there under this name belongs to a claim that came to nothing."""
+    if folder.path.exists():
+        shutil.rmtree(folder.path, ignore_errors=True)
+    folder.path.mkdir(mode=0o755)
+    write_atomic(folder.grant, encode(grant)[0])
+    folder.outputs.mkdir(mode=0o755)
+
+
+def make_folders(work: Path) -> None:
+    for name in ("attempts", "bundles", "environments", "hosts"):
+        (work / name).mkdir(mode=0o755, parents=True, exist_ok=True)
