@@ -77,10 +77,11 @@ class Archive:
         """Where a writer goes on: behind the last message, or behind what is sealed."""
         rank = Rank(asked.job, asked.attempt, asked.rank, subject.rsplit(".", 1)[1])
         last = await last_chunk(self._bus, rank)
-        if last is not None:
-            return LogEnd(offset=last[0].cursor.offset, sequence=last[1])
         stored = await LogArchive(self._bus).index(asked.job, asked.attempt, asked.rank)
-        return LogEnd(offset=stored.index.end if stored else 0, sequence=0)
+        sealed = stored.index.end if stored else 0
+        if last is not None:
+            return LogEnd(offset=last[0].cursor.offset, sequence=last[1], sealed=sealed)
+        return LogEnd(offset=sealed, sequence=0, sealed=sealed)
 
     async def sweep(self) -> None:
         """Seals the long logs of attempts that still run."""
