@@ -164,7 +164,7 @@ def job_lines(job: Job) -> list[tuple[str, str]]:
         ("job", job.id),
         ("name", job.name),
         ("state", job.state if not job.ended else outcome(job)),
-        ("reason", job.reason or ""),
+        ("reason", "" if job.succeeded else job.reason or ""),
         ("why it waits", job.explanation if not job.ended else ""),
         ("pool", job.pool),
         ("worker", job.worker or ""),

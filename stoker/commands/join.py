@@ -105,6 +105,7 @@ def run_until_stopped(part: Coroutine[Any, Any, None]) -> None:
 
     import uvloop
 
+    from agent.main import AgentError
     from bus.errors import BusError
     from stoker.stopping import until_signal
 
@@ -113,5 +114,5 @@ def run_until_stopped(part: Coroutine[Any, Any, None]) -> None:
     )
     try:
         uvloop.run(until_signal(part))
-    except BusError as error:
+    except (BusError, AgentError) as error:
         raise StokerError(str(error)) from error

@@ -123,7 +123,7 @@ def test_show_tells_state_and_timeline(up: Up, folder: Path) -> None:
     job = submitted(up, folder, "--name", "shown")
     up.client.wait(job, timeout=30)
     told = up.stoker("show", job).stdout
-    for word in ("shown", "succeeded", "submitted", "running"):
+    for word in ("shown", "succeeded", "submitted", "starting"):
         assert word in told
 
 
