@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import msgpack
-import nats
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
@@ -200,13 +199,14 @@ class Bus:
         return sequence
 
     @contextlib.contextmanager
-    def on_reconnect(self, callback: Callable[[], None]) -> Iterator[None]:
-        """Calls back after the control connection came back: open pulls are gone by then."""
-        self._control.watchers.add(callback)
+    def on_reconnect(self, callback: Callable[[], None], client: Client) -> Iterator[None]:
+        """Calls back after the client's connection came back: open pulls are gone by then."""
+        link = self._bulk if self._bulk.owns(client) else self._control
+        link.watchers.add(callback)
         try:
             yield
         finally:
-            self._control.watchers.discard(callback)
+            link.watchers.discard(callback)
 
     async def flush(self, timeout: float = API_TIMEOUT) -> None:
         await self.nc.flush(int(timeout) or 1)
@@ -231,6 +231,9 @@ class Link:
         if self._client is None:
             raise BusError("the bus is not connected")
         return self._client
+
+    def owns(self, client: Client) -> bool:
+        return self._client is client
 
     @property
     def connected(self) -> bool:
@@ -353,7 +356,7 @@ class Link:
                 self._rebuild = None
                 self._tell_watchers()
                 return
-            except BusError as error:
+            except (BusError, Error, OSError) as error:
                 log.error("nats (%s): cannot connect again: %s", self._purpose, error)
 
 
@@ -392,7 +395,3 @@ def raise_error(answer: dict[str, Any]) -> None:
     if code in ABSENT_CODES:
         raise NotFound(text)
     raise JetStreamError(code, text)
-
-
-def version_of_client() -> str:
-    return str(getattr(nats, "__version__", "unknown"))

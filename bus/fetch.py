@@ -54,7 +54,9 @@ class Fetcher:
             pending_msgs_limit=0,
             pending_bytes_limit=0,
         )
-        self._watch.enter_context(self._bus.on_reconnect(lambda: self._messages.put_nowait(None)))
+        self._watch.enter_context(
+            self._bus.on_reconnect(lambda: self._messages.put_nowait(None), self._client)
+        )
         return self
 
     async def __aexit__(self, *exc: object) -> None:

@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 START_TIMEOUT = 15.0
 STOP_TIMEOUT = 10.0
 RANDOM_PORT = -1
+PID_FILE = "nats-server.pid"
 OLDEST = (2, 11, 15)
 """Older servers lack a fix that matters to us (CVE-2026-33249)."""
 
@@ -32,6 +33,7 @@ CONFIG = """\
 server_name: {name}
 listen: "{host}:{port}"
 ports_file_dir: {ports}
+pid_file: {pid}
 max_payload: {max_payload}
 write_deadline: "10s"
 # A frozen member of a queue group must not swallow its share of the requests for long.
@@ -79,6 +81,8 @@ class EmbeddedServer:
     config: ServerConfig
     url: str = ""
     process: asyncio.subprocess.Process | None = None
+    lock: int = -1
+    """Descriptor of the store's lock, which the process holds too."""
 
     @property
     def pid(self) -> int:
@@ -91,8 +95,9 @@ class EmbeddedServer:
 async def nats_server(config: ServerConfig) -> AsyncIterator[EmbeddedServer]:
     """Runs it for as long as the context lasts; raises ``ServerError`` where it cannot."""
     config.data.mkdir(parents=True, exist_ok=True)
-    with exclusive(config.data):
-        server = EmbeddedServer(config)
+    with exclusive(config.data), store_lock(config.data) as lock:
+        server = EmbeddedServer(config, lock=lock)
+        await end_orphan(config.data, lock)
         await start(server)
         keeper = asyncio.get_running_loop().create_task(keep_alive(server))
         try:
@@ -115,6 +120,46 @@ def exclusive(data: Path) -> Iterator[None]:
                 f"another nats-server runs on {data}; stop it or choose another data directory"
             ) from error
         yield
+
+
+@contextlib.contextmanager
+def store_lock(data: Path) -> Iterator[int]:
+    """A lock that nats-server inherits: it is held for as long as the process lives."""
+    with open(data / "store.lock", "w") as file:
+        yield file.fileno()
+
+
+async def end_orphan(data: Path, lock: int) -> None:
+    """Takes the store's lock; a nats-server whose keeper was killed is ended for that."""
+    deadline = time.monotonic() + STOP_TIMEOUT
+    told = 0
+    while not taken(lock):
+        late = time.monotonic() > deadline
+        pid = pid_of(data)
+        if pid and (late or pid != told):
+            log.warning("ending the nats-server %d that was left behind on %s", pid, data)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL if late else signal.SIGTERM)
+            told = pid
+        if time.monotonic() > deadline + STOP_TIMEOUT:
+            raise ServerError(f"a process that does not end uses {data}; end it by hand")
+        await asyncio.sleep(0.05)
+
+
+def taken(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def pid_of(data: Path) -> int:
+    """Whose it is: only asked while the store's lock is held, so the process lives."""
+    try:
+        return int((data / PID_FILE).read_text())
+    except (OSError, ValueError):
+        return 0
 
 
 def find_binary(config: ServerConfig) -> Path:
@@ -141,6 +186,7 @@ def write_config(config: ServerConfig, port: int) -> Path:
         host=config.host,
         port=port,
         ports=json.dumps(str(config.data / "ports")),
+        pid=json.dumps(str(config.data / PID_FILE)),
         max_payload=config.max_payload,
         store=json.dumps(str(config.data / "store")),
         sync="always" if config.sync_always else '"2m"',
@@ -164,7 +210,7 @@ async def start(server: EmbeddedServer, port: int | None = None) -> None:
     with open(config.data / "nats-server.log", "ab") as output:
         server.process = await asyncio.create_subprocess_exec(
             str(binary), "-c", str(path), stdin=asyncio.subprocess.DEVNULL, stdout=output,
-            stderr=output, start_new_session=True,
+            stderr=output, start_new_session=True, pass_fds=(server.lock,),
         )  # fmt: skip
     server.url = await listening(server, ports)
 
