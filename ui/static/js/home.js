@@ -150,7 +150,8 @@ async function send() {
 
 function refused(error) {
   const name = error.problem?.field?.replace(/^resources\./, "").split(".")[0];
-  const element = name && field(name);
+  const quoted = () => [...form.querySelectorAll("input, textarea")].find(({ value }) => value && error.message.includes(`'${value}'`));
+  const element = (name && field(name)) || quoted(); // a rule over several fields quotes the value that it means
   if (element) {
     if ($("more").contains(element)) $("more").open = true;
     element.setAttribute("aria-invalid", "true");

@@ -253,7 +253,7 @@ bindKeys({
   Escape: () => setFull(false),
 });
 setInterval(() => { if (job && !ENDED.has(job.state)) { showPhases(job); explain(); } }, 2000);
-document.documentElement.dataset.ready = "job";
+$("log").terminal = terminal.terminal; // for extensions and tests: the whole buffer
 
 const missing = (problem) => { $("state").textContent = "not there"; $("reason").textContent = problem.message; live("away"); $("live").lastElementChild.textContent = "nothing to show"; };
 ask(`/jobs/${id}`).then((answer) => { job = answer.job; showJob(); connect(); }).catch((error) => { if (error.problem?.code === "unknown_job") missing(error); else { toast(error.message, true); connect(); } });

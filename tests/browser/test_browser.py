@@ -1,0 +1,226 @@
+"""Does a person in front of a browser see what they should?"""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Browser, Page, expect
+
+from stoker.stack import Stack
+from tests.browser.conftest import ROOT, Shoot
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+
+LONG = 120_000
+"""Milliseconds; the first training on a machine installs its requirements."""
+SHORT = 20_000
+TEXT = """() => {
+  const buffer = document.getElementById("log").terminal.buffer.active;
+  const lines = [];
+  for (let row = 0; row < buffer.length; row += 1) {
+    const line = buffer.getLine(row);
+    if (line.isWrapped) lines[lines.length - 1] += line.translateToString(true);
+    else lines.push(line.translateToString(true));
+  }
+  return lines.join("\\n").trimEnd();
+}"""
+COUNTER = """
+import sys, time
+for number in range({lines}):
+    print(f"line {{number}}", flush=True)
+    time.sleep({pause})
+print("the end")
+"""
+
+
+def zipped(folder: Path, target: Path) -> Path:
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(folder.iterdir()):
+            archive.write(path, path.name)
+    return target
+
+
+def zip_of(target: Path, **files: str) -> Path:
+    with zipfile.ZipFile(target, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name.replace("__", "."), text)
+    return target
+
+
+async def submit(page: Page, bundle: Path) -> None:
+    await page.goto("/")
+    await page.set_input_files("#zip-input", bundle)
+    await expect(page.locator("#bundle-facts")).to_contain_text("to send")
+    await page.click("#send")
+    await page.wait_for_url(re.compile(r"/jobs/[0-9a-z]{8}-"), timeout=SHORT)
+
+
+async def text_has(page: Page, words: str, timeout: float = SHORT) -> str:
+    await page.wait_for_function(
+        f"(words) => ({TEXT})().includes(words)", arg=words, timeout=timeout
+    )
+    return str(await page.evaluate(TEXT))
+
+
+async def test_digits_from_the_upload_to_the_end(page: Page, tmp_path: Path, shoot: Shoot) -> None:
+    bundle = zipped(ROOT / "examples" / "digits", tmp_path / "digits.zip")
+    await page.goto("/")
+    await page.set_input_files("#zip-input", bundle)
+    await expect(page.locator("#bundle-facts")).to_contain_text("3 files")
+    await expect(page.locator("#files")).to_contain_text("requirements.txt")
+    await shoot(page, "1-before-sending")
+    await page.click("#send")
+    await page.wait_for_url(re.compile(r"/jobs/"), timeout=SHORT)
+
+    await text_has(page, "epoch  3/", LONG)
+    await shoot(page, "2-training")
+    await page.reload()
+    text = await text_has(page, "epoch  6/", LONG)
+    assert text.count("Reading the digits") == 1, "the whole log is there after a reload"
+    await shoot(page, "3-after-a-reload")
+
+    await expect(page.locator("#state")).to_have_text("succeeded", timeout=LONG)
+    text = await text_has(page, "saved to", SHORT)
+    for epoch in range(1, 31):
+        assert len(re.findall(rf"^epoch +{epoch}/30 ", text, re.MULTILINE)) == 1
+    assert "succeeded" in await page.title()
+    await expect(page.locator("#reason")).to_contain_text("exit code 0")
+    await expect(page.locator("#live")).to_have_text("complete")
+    await shoot(page, "4-the-end")
+
+
+async def test_a_page_that_was_offline_catches_up(page: Page, tmp_path: Path, shoot: Shoot) -> None:
+    code = COUNTER.format(lines=80, pause=0.05)
+    await submit(page, zip_of(tmp_path / "count.zip", main__py=code))
+    await text_has(page, "line 5\n")
+    await page.context.set_offline(True)
+    await expect(page.locator("#live")).to_have_text("connecting again…")
+    await shoot(page, "offline")
+    await page.wait_for_timeout(1500)
+    await page.context.set_offline(False)
+    text = await text_has(page, "the end")
+    lines = [line for line in text.splitlines() if line.startswith("line ")]
+    assert lines == [f"line {number}" for number in range(80)]
+    await expect(page.locator("#state")).to_have_text("succeeded")
+
+
+async def test_a_folder_is_packed_in_the_browser(page: Page, tmp_path: Path) -> None:
+    folder = tmp_path / "project"
+    (folder / "package").mkdir(parents=True)
+    (folder / ".git").mkdir()
+    (folder / ".git" / "config").write_text("not to be sent")
+    (folder / "package" / "__init__.py").write_text("WORD = 'packed'\n")
+    (folder / "train.py").write_text("import sys, package\nprint(package.WORD, sys.argv[1:])\n")
+    await page.goto("/")
+    await page.set_input_files("#folder-input", folder)
+    await expect(page.locator("#bundle-facts")).to_contain_text("2 files")
+    await expect(page.locator("#bundle-notes")).to_contain_text("Left out")
+    await expect(page.locator("#entry")).to_have_value("train.py")
+    await page.fill("input[name=arguments]", "--note 'two words'")
+    await page.click("#send")
+    await page.wait_for_url(re.compile(r"/jobs/"), timeout=SHORT)
+    await text_has(page, "packed ['--note', 'two words']")
+
+
+async def test_a_refusal_names_the_field(page: Page, tmp_path: Path, shoot: Shoot) -> None:
+    await page.goto("/")
+    await page.set_input_files("#zip-input", zip_of(tmp_path / "a.zip", main__py="print(1)"))
+    await page.click("#more summary")
+    await page.fill("input[name=memory]", "-5")
+    await page.click("#send")
+    await expect(page.locator("#submit-error")).to_contain_text("is not a size")
+    await expect(page.locator("input[name=memory]")).to_have_attribute("aria-invalid", "true")
+    await shoot(page, "refused")
+    await page.fill("input[name=memory]", "512m")
+    await page.click("#send")
+    await page.wait_for_url(re.compile(r"/jobs/"), timeout=SHORT)
+
+
+async def test_cancel_asks_twice_and_the_list_follows(page: Page, tmp_path: Path) -> None:
+    code = COUNTER.format(lines=2000, pause=0.05)
+    listing = await page.context.new_page()
+    await listing.goto("/")
+    await submit(page, zip_of(tmp_path / "count.zip", main__py=code))
+    await text_has(page, "line 2\n")
+    await expect(listing.locator("#rows .chip").first).to_have_text("running")
+    await page.click("#cancel")
+    await expect(page.locator("#cancel")).to_have_text("Press again to cancel")
+    await page.click("#cancel")
+    await expect(page.locator("#state")).to_have_text("cancelled", timeout=SHORT)
+    await expect(listing.locator("#rows .chip").first).to_have_text("cancelled")
+    await expect(listing.locator("#filters")).to_contain_text("cancelled 1")
+
+
+async def test_colours_progress_bars_and_odd_characters(page: Page, tmp_path: Path) -> None:
+    code = (
+        "import sys, time\n"
+        "for i in range(101):\n"
+        "    sys.stderr.write(f'\\rstep {i:3d} %'); sys.stderr.flush(); time.sleep(0.002)\n"
+        "print()\n"
+        "sys.stdout.buffer.write('漢字 ü\\n'.encode()); sys.stdout.flush()\n"
+        "print('\\033[31mred\\033[0m plain')\n"
+        "print('x' * 3000)\n"
+    )
+    await submit(page, zip_of(tmp_path / "bars.zip", main__py=code))
+    await expect(page.locator("#live")).to_have_text("complete", timeout=SHORT)
+    text = str(await page.evaluate(TEXT))
+    assert len(re.findall(r"step +\d+ %", text)) == 1, "a bar stays one line"
+    assert "step 100 %" in text
+    assert "漢字 ü" in text
+    assert "red plain" in text
+    assert "x" * 3000 in text
+
+
+async def test_search_follow_and_keys(page: Page, tmp_path: Path, shoot: Shoot) -> None:
+    code = COUNTER.format(lines=3000, pause=0.0005)
+    await submit(page, zip_of(tmp_path / "count.zip", main__py=code))
+    await text_has(page, "the end")
+    await page.locator("#name").click()
+    await page.keyboard.press("t")
+    await expect(page.locator("#jump")).to_be_visible()
+    await page.keyboard.press("/")
+    await page.keyboard.type("line 2999")
+    await expect(page.locator("#hits")).to_contain_text("1")
+    await shoot(page, "search")
+    await page.keyboard.press("Escape")
+    await page.keyboard.press("g")
+    await expect(page.locator("#jump")).to_be_hidden()
+    await page.keyboard.press("?")
+    await expect(page.locator("#help")).to_be_visible()
+    await page.keyboard.press("Escape")
+    await expect(page.locator("#help")).to_be_hidden()
+    await page.keyboard.press("f")
+    await expect(page.locator("#log")).to_have_class(re.compile("full"))
+    await shoot(page, "full")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+async def test_every_page_fits(
+    browser: Browser,
+    stack: Stack,
+    page: Page,
+    shoot: Shoot,
+    tmp_path: Path,
+    scheme: str,
+    width: int,
+) -> None:
+    await submit(page, zip_of(tmp_path / "one.zip", main__py="print(1)"))
+    await expect(page.locator("#state")).to_have_text("succeeded", timeout=SHORT)
+    job = page.url
+    context = await browser.new_context(
+        base_url=stack.url,
+        viewport={"width": width, "height": 844},
+        color_scheme="dark" if scheme == "dark" else "light",
+    )
+    looked = await context.new_page()
+    for name, path in (("home", "/"), ("job", job), ("workers", "/workers"), ("api", "/api")):
+        await looked.goto(path)
+        await looked.wait_for_load_state("networkidle")
+        over = await looked.evaluate("document.scrollingElement.scrollWidth - innerWidth")
+        assert over <= 0, f"{name} is {over} pixels too wide"
+        await shoot(looked, f"{name}-{scheme}-{width}")
+    await context.close()
