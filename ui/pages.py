@@ -12,7 +12,6 @@ import jinja2
 from aiohttp import web
 
 from schemas.ids import JOB_ID
-from schemas.job import State
 from ui.keys import CONFIG
 from ui.openapi import openapi
 from ui.security import content_policy
@@ -38,8 +37,8 @@ def asset(name: str) -> str:
 
 
 @aiohttp_jinja2.template("home.html")
-async def home_page(_request: web.Request) -> dict[str, Any]:
-    return {"page": "home", "states": [state.value for state in State]}
+async def home_page(request: web.Request) -> dict[str, Any]:
+    return {"page": "home", "upload_limit": request.app[CONFIG].upload_limit}
 
 
 async def job_page(request: web.Request) -> web.Response:

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 
 from bus import subjects
-from bus.logs import LogGap
+from bus.logs import UNTOLD, LogGap, final_offset
 from schemas.job import Attempt, Record
 from schemas.log import Cursor, LogChunk
 from schemas.requests import LogEnd, LogPosition
@@ -39,7 +39,8 @@ async def log_text(request: web.Request) -> web.StreamResponse:
         return response
     span = wanted or ByteRange(0, size)
     cursor = Cursor(attempt.number, rank, span.start)
-    source = request.app[LOGS].read(record, cursor, wait=attempt.end is not None)
+    over = final_offset(record, attempt.number, rank) is not None
+    source = request.app[LOGS].read(record, cursor, wait=over)
     async with reading(source) as pieces:
         async for data in bytes_of(pieces, span):
             await response.write(data)
@@ -60,8 +61,9 @@ def attempt_of(request: web.Request, record: Record) -> Attempt | None:
 
 async def stored_size(app: web.Application, record: Record, attempt: Attempt, rank: int) -> int:
     """Bytes that the whole log has, or has by now."""
-    if attempt.end is not None:
-        return attempt.end.log_ends.get(rank, 0)
+    final = final_offset(record, attempt.number, rank)
+    if final is not None and final != UNTOLD:
+        return final
     subject = subjects.request("archive", "position", attempt.worker)
     message = LogPosition(job=record.id, attempt=attempt.number, rank=rank)
     answer = await app[BUS].request(subject, message, LogEnd, timeout=POSITION_SECONDS, attempts=3)

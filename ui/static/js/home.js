@@ -16,6 +16,10 @@ let key = newKey();
 
 async function takeZip(file) {
   if (!file || sending) return;
+  if (file.size > Number(form.dataset.limit)) {
+    toast(`${file.name} has ${bytes(file.size)}; at most ${bytes(Number(form.dataset.limit))} are taken. Leave out data and checkpoints.`, true);
+    return;
+  }
   show({ file, name: file.name }, `${bytes(file.size)} · reading its list…`);
   try {
     const inside = await lookInto(file);

@@ -44,7 +44,7 @@ function card({ name, online, drain, heard_at: heard, beat }, drift) {
       gauge("CPU", load.cpu, `${Math.round(load.cpu * 100)} % of all cores`),
       load.memory_total ? gauge("Memory", load.memory / load.memory_total, `${bytes(load.memory)} of ${bytes(load.memory_total)}`) : null,
       capacity.slots ? gauge("Jobs", used.slots / capacity.slots, `${used.slots} of ${count(capacity.slots, "slot")}`, false) : null,
-      capacity.cpus ? gauge("Given", used.cpus / capacity.cpus, `${round(used.cpus)} of ${count(round(capacity.cpus), "CPU")}, ${bytes(capacity.memory - free.memory)}`, false) : null,
+      capacity.cpus ? gauge("Reserved", used.cpus / capacity.cpus, `${round(used.cpus)} of ${count(round(capacity.cpus), "CPU")}, ${bytes(capacity.memory - free.memory)}`, false) : null,
       capacity.gpus ? gauge("GPUs", (capacity.gpus - free.gpus) / capacity.gpus, `${capacity.gpus - free.gpus} of ${capacity.gpus}`, false) : null),
     h("p", { class: "sub" }, `${bytes(load.disk_free)} of disk free · ${capacity.gpus ? load.gpus.join(", ") || count(capacity.gpus, "GPU") : "no GPU"}`),
     Object.keys(beat.labels).length ? h("div", { class: "labels" }, Object.entries(beat.labels).map(([key, value]) => h("span", { class: "label" }, value ? `${key}=${value}` : key))) : null,
