@@ -36,6 +36,7 @@ class Host:
     def run(self) -> None:
         signal.signal(signal.SIGCHLD, ignore)
         signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
+        self._on_request()
         while self._agent_lives or self._shims:
             for key, _ in self._selector.select():
                 if key.fd == self._wake:
@@ -45,7 +46,10 @@ class Host:
             self._reap()
 
     def _on_request(self) -> None:
-        data = os.read(self._fifo, 65536)
+        try:
+            data = os.read(self._fifo, 65536)
+        except BlockingIOError:
+            return
         if not data:
             self._agent_lives = False
             self._selector.unregister(self._fifo)
@@ -92,7 +96,8 @@ def main(fifo: str, runtimes: list[str]) -> None:
         launcher(runtime)
     gc.collect()
     gc.freeze()
-    Host(os.open(fifo, os.O_RDONLY | os.O_CLOEXEC)).run()
+    # A blocking open would wait for ever for an agent that has left already.
+    Host(os.open(fifo, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)).run()
 
 
 if __name__ == "__main__":
