@@ -122,8 +122,9 @@ class AttemptRun:
             exit = replace(exit, log_end=await self._last_words(exit))
         self.log_end = exit.log_end
         report = end_report(self._reporter.environment, self._reporter.base, exit)
-        with contextlib.suppress(OSError):
-            write_atomic(self.folder.end, encode(report)[0])
+        if exit.started_at is None or not self._machine.runtime.exits_are_kept:
+            with contextlib.suppress(OSError):
+                write_atomic(self.folder.end, encode(report)[0])
         return report
 
     async def _exit(self) -> Exit:
@@ -159,7 +160,7 @@ class AttemptRun:
             return Exit(Reason.AGENT_ERROR, detail="the agent stopped, and with it this attempt")
         log.info("%s.%d goes on", self.grant.job, self.grant.attempt)
         self.phase = "running"
-        self._on_news()
+        self._on_news(True)
         return await self._machine.runtime.wait(self.folder)
 
     async def _prepared(self) -> Prepared | Exception:
@@ -192,8 +193,9 @@ class AttemptRun:
 
     # What is said meanwhile.
 
-    def _on_news(self) -> None:
-        self._shipper.news()
+    def _on_news(self, printed: bool) -> None:
+        if printed:
+            self._shipper.news()
         if self._running_told or self.phase == "reporting":
             return
         started_at = self._machine.runtime.started_at(self.folder)

@@ -32,6 +32,8 @@ class AgentConfig:
     capacity: Capacity = field(default_factory=lambda: machine_capacity())
     base_image: str | None = None
     """Of plain bundles, in the docker runtime; may hold ``{python}``."""
+    template: Path | None = None
+    """The Dockerfile that plain bundles with packages are built by, instead of deploy/job's."""
     engine: str | None = None
     """The Docker engine's socket."""
     environment: dict[str, str] = field(default_factory=dict)

@@ -64,10 +64,12 @@ def make_runtime(config: AgentConfig) -> Runtime:
 
 def docker_runtime(config: AgentConfig) -> Runtime:
     """Imports the engine's client only where it is used."""
-    from agent.runtimes.docker_environment import BASE, Bases
+    from agent.runtimes.docker_engine import SOCKET
+    from agent.runtimes.docker_environment import BASE, TEMPLATE_PATH, Bases
     from agent.runtimes.docker_runtime import DockerConfig, DockerRuntime
 
-    docker = DockerConfig(bases=Bases(image=config.base_image or BASE))
+    bases = Bases(config.base_image or BASE, config.template or TEMPLATE_PATH)
+    docker = DockerConfig(config.engine or SOCKET, bases)
     return DockerRuntime(config.work, config.name, docker)
 
 

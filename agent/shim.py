@@ -21,7 +21,7 @@ from pathlib import Path
 
 import msgpack
 
-from agent.folder import AttemptFolder, write_atomic
+from agent.folder import ENDED, PRINTED, STARTED, AttemptFolder, write_atomic
 from agent.runtimes.launchers import launcher
 from agent.runtimes.protocol import CannotLaunch, Exit, Launch, Launched, Source
 from agent.spool import SpoolWriter
@@ -55,8 +55,9 @@ class Ending:
 class Shim:
     """One attempt, from launch to exit."""
 
-    def __init__(self, folder: AttemptFolder) -> None:
+    def __init__(self, folder: AttemptFolder, lock: int) -> None:
         self._folder = folder
+        self._lock = lock
         self._launch = Launch.unpack(folder.launch.read_bytes())
         self._selector = selectors.DefaultSelector()
         self._control = os.open(folder.control, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -87,8 +88,8 @@ class Shim:
     def _tell_started(self, launched: Launched, at: float) -> None:
         with contextlib.suppress(OSError):
             body = msgpack.packb({"at": at, "identity": launched.identity})
-            write_atomic(self._folder.started, body)
-        self._poke()
+            os.pwrite(self._lock, body, 0)
+        self._poke(STARTED)
 
     # The loop.
 
@@ -117,15 +118,15 @@ class Shim:
         for key, _ in ready:
             key.data()
         if self._spool.offset != before:
-            self._poke()
+            self._poke(PRINTED)
         now = time.monotonic()
         for timer in [timer for timer, at in self._timers.items() if at <= now]:
             del self._timers[timer]
             timer()
 
-    def _poke(self) -> None:
+    def _poke(self, news: bytes) -> None:
         with contextlib.suppress(OSError):
-            os.write(self._wake, b".")
+            os.write(self._wake, news)
 
     # What is heard.
 
@@ -161,7 +162,7 @@ class Shim:
         timeout = self._launch.limits.timeout
         detail = f"the time limit of {timeout:g} s was reached"
         self._spool.append(Stream.STOKER, f"[stoker] {detail}: stopping\n".encode())
-        self._poke()
+        self._poke(PRINTED)
         self._stop(self._launch.limits.grace, Ending(Reason.TIMEOUT, detail))
 
     def _on_look(self) -> None:
@@ -214,9 +215,11 @@ class Shim:
             try:
                 write_atomic(self._folder.exit, data)
                 break
+            except FileNotFoundError:
+                break  # The attempt's folder was removed: nobody asks any more.
             except OSError:
                 time.sleep(1)
-        self._poke()
+        self._poke(ENDED)
 
 
 def run_shim(path: str) -> None:
@@ -227,10 +230,10 @@ def run_shim(path: str) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         return
-    if folder.exit.exists() or folder.started.exists():
+    if folder.exit.exists() or folder.started() is not None:
         return
     try:
-        Shim(folder).run()
+        Shim(folder, lock).run()
     except BaseException:
         with contextlib.suppress(OSError):
             folder.shim_log.write_text(traceback.format_exc())

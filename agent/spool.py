@@ -75,7 +75,6 @@ class SpoolWriter:
         self.left_out = 0
         """Bytes that were dropped since the last note about it."""
         self._since_check = 0
-        folder.mkdir(mode=0o700, exist_ok=True)
         starts = segments(folder)
         self._segment = starts[-1] if starts else 0
         self._held = sum(os.path.getsize(folder / segment_name(start)) for start in starts)
@@ -196,11 +195,12 @@ class SpoolReader:
         A jump of ``Piece.offset`` over ``offset`` means that the segments between were trimmed.
         """
         while self._descriptor >= 0 or self._find():
+            before = self._frame
             piece = self._parse(most)
             if piece is not None:
                 self.offset = piece.end
                 return piece
-            if not self._next_segment():
+            if self._frame == before and not self._next_segment():
                 return None
         return None
 
@@ -254,11 +254,8 @@ class SpoolReader:
             if letter not in LETTERS or end > len(block):
                 break
             skip = max(0, self.offset - offset)
-            part = block[
-                position + HEADER.size + skip : min(
-                    end, position + HEADER.size + skip + most - taken
-                )
-            ]
+            first = position + HEADER.size + skip
+            part = block[first : min(end, first + most - taken)]
             if part:
                 add_span(spans, Stream(chr(letter)), len(part))
                 parts.append(part)

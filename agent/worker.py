@@ -15,7 +15,7 @@ from typing import Protocol
 
 from agent.attempt import AttemptRun, Machine
 from agent.config import AgentConfig
-from agent.folder import AttemptFolder, read_if_there, write_atomic
+from agent.folder import AttemptFolder, read_if_there, write_plain
 from agent.keeper import Keeper
 from agent.load import machine_load
 from agent.slots import Slots, requirement_of
@@ -290,10 +290,12 @@ def read_reason(text: str) -> Reason:
 
 def make_folder(folder: AttemptFolder, grant: Grant) -> None:
     """Anew: what lies there under this name belongs to a claim that came to nothing."""
-    if folder.path.exists():
+    try:
+        folder.path.mkdir(mode=0o755)
+    except FileExistsError:
         shutil.rmtree(folder.path, ignore_errors=True)
-    folder.path.mkdir(mode=0o755)
-    write_atomic(folder.grant, encode(grant)[0])
+        folder.path.mkdir(mode=0o755)
+    write_plain(folder.grant, encode(grant)[0])
     folder.outputs.mkdir(mode=0o755)
 
 

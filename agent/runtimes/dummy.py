@@ -64,6 +64,7 @@ class DummyRuntime:
     """In plain asyncio: the attempt runs inside of ``wait``."""
 
     name = "dummy"
+    exits_are_kept = False
 
     def __init__(self) -> None:
         self._running: dict[str, Pretender] = {}
@@ -153,10 +154,10 @@ async def talk(spool: SpoolWriter, wishes: Mapping[str, str], news: News) -> Non
             f"line {index} ".ljust(width - 1, ".")[: width - 1] + "\n" for index in numbers
         )
         spool.append(Stream.STDOUT, text.encode())
-        news()
+        news(True)
         await asyncio.sleep(0)
     if spool.offset:
-        news()
+        news(True)
 
 
 async def sleep(pretender: Pretender, seconds: float) -> Exit | None:

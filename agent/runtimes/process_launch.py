@@ -12,9 +12,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import msgpack
-
-from agent.folder import AttemptFolder, read_if_there
+from agent.folder import AttemptFolder
 from agent.runtimes.protocol import CannotLaunch, Exit, Launch, Launched, Source
 from schemas.reason import Reason
 from schemas.stream import Stream
@@ -46,16 +44,17 @@ class ProcessLauncher:
 
     def recover(self, launch: Launch) -> None:
         """Kills the session of a program whose shim died, unless its id went to another one."""
-        data = read_if_there(AttemptFolder(Path(launch.folder)).started)
-        if data is None:
+        started = AttemptFolder(Path(launch.folder)).started()
+        if started is None:
             return
-        pid, _, born = msgpack.unpackb(data)["identity"].partition("@")
+        pid, _, born = started["identity"].partition("@")
         if born and birth(int(pid)) == born:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(int(pid), signal.SIGKILL)
 
 
 LAUNCHER = ProcessLauncher()
+LIBC = ctypes.CDLL(None)
 
 
 def spawn(launch: Launch, stdout: int, stderr: int) -> int:
@@ -165,7 +164,7 @@ def signal_name(number: int) -> str:
 
 def become_subreaper() -> None:
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(SUBREAPER, 1, 0, 0, 0)
+        LIBC.prctl(SUBREAPER, 1, 0, 0, 0)
 
 
 def exit_descriptor(pid: int) -> int:

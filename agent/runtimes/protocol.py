@@ -6,7 +6,7 @@ The shim's half imports nothing heavy at run time: it is loaded into the shim ho
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgpack
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 Output = Callable[[Stream, bytes], None]
 """Takes what a build prints (``BUILD``) and Stoker's own lines (``STOKER``) into the log."""
 
-News = Callable[[], None]
+News = Callable[[bool], None]
+"""Hears that there is news of an attempt, and whether the spool may have grown."""
 
 
 # Both sides: what passes between agent and shim as files of the attempt's folder.
@@ -63,8 +64,7 @@ class Launch:
     """What the runtime's agent side tells its own launcher (image, devices); plain values."""
 
     def pack(self) -> bytes:
-        data: bytes = msgpack.packb(asdict(self), use_bin_type=True)
-        return data
+        return pack_fields(self, limits=fields_of(self.limits))
 
     @classmethod
     def unpack(cls, data: bytes) -> Launch:
@@ -92,14 +92,23 @@ class Exit:
     ended_at: float = 0.0
 
     def pack(self) -> bytes:
-        data: bytes = msgpack.packb(asdict(self), use_bin_type=True)
-        return data
+        return pack_fields(self)
 
     @classmethod
     def unpack(cls, data: bytes) -> Exit:
         values = msgpack.unpackb(data)
         values["reason"] = Reason(values["reason"])
         return cls(**values)
+
+
+def fields_of(value: Launch | Limits | Exit) -> dict[str, Any]:
+    """Shallow: ``asdict`` copies everything in it, which costs a short job a millisecond."""
+    return {field.name: getattr(value, field.name) for field in fields(value)}
+
+
+def pack_fields(value: Launch | Exit, **changed: Any) -> bytes:
+    data: bytes = msgpack.packb({**fields_of(value), **changed}, use_bin_type=True)
+    return data
 
 
 # In the shim.
@@ -201,6 +210,8 @@ class Runtime(Protocol):
     """The agent's half."""
 
     name: str
+    exits_are_kept: bool
+    """An exit lies in the attempt's folder before ``wait`` tells it."""
 
     async def check(self) -> str | None:
         """Why the runtime cannot be used here; None where it can."""

@@ -14,9 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-import msgpack
-
-from agent.folder import AttemptFolder, read_if_there, write_atomic
+from agent.folder import ENDED, PRINTED, AttemptFolder, read_if_there, write_plain
 from agent.runtimes.launchers import launcher
 from agent.runtimes.protocol import Exit, Launch, News
 from schemas.reason import Reason
@@ -62,6 +60,7 @@ class ShimRuntime:
     """start, adopt, wait, stop: the same for every runtime whose programs run under shims."""
 
     name = ""
+    exits_are_kept = True
 
     def __init__(self, work: Path, start_host: StartHost | None = None) -> None:
         self._hosts = work / "hosts"
@@ -76,7 +75,7 @@ class ShimRuntime:
         await self._need_host()
 
     async def start(self, folder: AttemptFolder, launch: Launch, news: News) -> None:
-        write_atomic(folder.launch, launch.pack())
+        write_plain(folder.launch, launch.pack())
         for fifo in (folder.control, folder.wake):
             with contextlib.suppress(FileExistsError):
                 os.mkfifo(fifo, 0o600)
@@ -97,8 +96,8 @@ class ShimRuntime:
         watched = self._watched.get(folder.name)
         if watched is not None and watched.started_at is not None:
             return watched.started_at
-        data = read_if_there(folder.started)
-        at: float | None = msgpack.unpackb(data)["at"] if data else None
+        started = folder.started()
+        at: float | None = started["at"] if started else None
         if watched is not None:
             watched.started_at = at
         return at
@@ -149,9 +148,9 @@ class ShimRuntime:
         watched.asked_at = None
         if not data:
             asyncio.get_running_loop().remove_reader(watched.wake)
-        if not data or watched.folder.exit.exists():
+        if not data or ENDED in data:
             watched.ended.set()
-        watched.news()
+        watched.news(PRINTED in data or ENDED in data)
 
     def _unwatch(self, watched: Watched) -> None:
         asyncio.get_running_loop().remove_reader(watched.wake)
@@ -172,9 +171,14 @@ class ShimRuntime:
     async def _recover(self, folder: AttemptFolder) -> None:
         """Kills what a dead shim left; without ``launch.msgpack`` a late shim cannot start any."""
         data = read_if_there(folder.launch)
-        if data is not None:
-            folder.launch.unlink(missing_ok=True)
-            await asyncio.to_thread(launcher(self.name).recover, Launch.unpack(data))
+        if data is None:
+            return
+        folder.launch.unlink(missing_ok=True)
+        try:
+            launch = Launch.unpack(data)
+        except (ValueError, KeyError, TypeError):
+            return
+        await asyncio.to_thread(launcher(self.name).recover, launch)
 
     # The host.
 

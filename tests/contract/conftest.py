@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import uuid
 from collections.abc import AsyncIterator, Callable
@@ -13,6 +14,9 @@ from typing import Any
 import pytest
 
 from agent.folder import AttemptFolder
+from agent.runtimes.docker_environment import Bases
+from agent.runtimes.docker_images import BuildLimits
+from agent.runtimes.docker_runtime import DockerConfig, DockerRuntime
 from agent.runtimes.dummy import DummyRuntime
 from agent.runtimes.process import ProcessRuntime
 from agent.runtimes.protocol import Exit, Preparation, Prepared, Runtime
@@ -23,6 +27,7 @@ from schemas.worker import Grant
 
 from .programs import Program
 
+BASE = os.environ.get("STOKER_BASE_IMAGE", "stoker-base:local")
 PATIENCE = 60.0
 
 
@@ -47,7 +52,10 @@ class Attempt:
 
     async def start(self) -> None:
         prepared = self.prepared or await self.prepare()
-        await self.runtime.start(self.folder, prepared.launch, self.news.set)
+        await self.runtime.start(self.folder, prepared.launch, self.on_news)
+
+    def on_news(self, printed: bool) -> None:
+        self.news.set()
 
     async def wait(self) -> Exit:
         async with asyncio.timeout(PATIENCE):
@@ -86,11 +94,8 @@ def make_runtime(name: str, work: Path) -> Runtime:
         return DummyRuntime()
     if name == "process":
         return ProcessRuntime(work)
-    from agent.runtimes.docker_runtime import DockerRuntime  # only where it is asked for
-
-    from .docker_options import options
-
-    return DockerRuntime(work, "tester", options())
+    config = DockerConfig(bases=Bases(image=BASE), builds=BuildLimits(seconds=PATIENCE))
+    return DockerRuntime(work, "tester", config)
 
 
 RUNTIMES = ["dummy", "process", pytest.param("docker", marks=pytest.mark.docker)]

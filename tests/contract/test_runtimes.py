@@ -232,7 +232,7 @@ async def test_a_successor_takes_up_what_runs(begin: Begin, kind: str, work: obj
     await attempt.runtime.close()
     attempt.runtime = make_runtime(kind, work)  # type: ignore[arg-type]
     await attempt.runtime.open()
-    assert await attempt.runtime.adopt(attempt.folder, attempt.news.set)
+    assert await attempt.runtime.adopt(attempt.folder, attempt.on_news)
     (attempt.folder.job / "go").touch()
     exit = await attempt.wait()
     assert exit.code == 5
@@ -247,11 +247,11 @@ async def test_a_successor_reads_an_exit_that_nobody_waited_for(begin: Begin, ki
     attempt = begin(Program("raise SystemExit(6)"))
     assert (await attempt.run()).code == 6
     await attempt.runtime.discard(attempt.folder)
-    assert await attempt.runtime.adopt(attempt.folder, attempt.news.set)
+    assert await attempt.runtime.adopt(attempt.folder, attempt.on_news)
     assert (await attempt.wait()).code == 6
 
 
 async def test_what_never_started_is_not_adopted(begin: Begin) -> None:
     attempt = begin(SLEEP)
-    assert not await attempt.runtime.adopt(attempt.folder, attempt.news.set)
+    assert not await attempt.runtime.adopt(attempt.folder, attempt.on_news)
     assert (await attempt.wait()).reason is Reason.AGENT_ERROR

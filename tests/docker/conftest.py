@@ -53,7 +53,7 @@ class Attempt:
 
     async def run(self) -> Exit:
         prepared = await self.prepare()
-        await self.runtime.start(self.folder, prepared.launch, self.news.set)
+        await self.runtime.start(self.folder, prepared.launch, lambda _: self.news.set())
         async with asyncio.timeout(PATIENCE):
             return await self.runtime.wait(self.folder)
 

@@ -157,7 +157,7 @@ async def test_gpus_that_are_not_there_are_said(bundle: Bundle) -> None:
 async def running(bundle: Bundle) -> Attempt:
     attempt = bundle({"main.py": "import time\ntime.sleep(120)"})
     prepared = await attempt.prepare()
-    await attempt.runtime.start(attempt.folder, prepared.launch, attempt.news.set)
+    await attempt.runtime.start(attempt.folder, prepared.launch, lambda _: attempt.news.set())
     async with asyncio.timeout(30):
         while attempt.runtime.started_at(attempt.folder) is None:
             attempt.news.clear()
