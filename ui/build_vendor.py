@@ -31,7 +31,6 @@ FILES = {
     "xterm.mjs": "@xterm/xterm/lib/xterm.mjs",
     "xterm.css": "@xterm/xterm/css/xterm.css",
     "addon-fit.mjs": "@xterm/addon-fit/lib/addon-fit.mjs",
-    "addon-search.mjs": "@xterm/addon-search/lib/addon-search.mjs",
     "addon-web-links.mjs": "@xterm/addon-web-links/lib/addon-web-links.mjs",
     "zip.mjs": "@zip.js/zip.js/index-native.min.js",
     "licenses/xterm.txt": "@xterm/xterm/LICENSE",
@@ -56,6 +55,7 @@ def build_vendor(ui: Path) -> bool:
             shutil.copy(ui / name, work / name)
         command = [*npm(), "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
         subprocess.run(command, cwd=work, check=True, timeout=NPM_SECONDS)
+        shutil.rmtree(target, ignore_errors=True)
         for name, source in FILES.items():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             copy_without_map(work / "node_modules" / source, target / name)

@@ -24,7 +24,10 @@ let asking = false;
 
 const terminal = new LogTerminal($("terminal"), {
   onFollow: (following) => { $("jump").hidden = following; },
-  onHits: (index, hits) => { $("hits").textContent = $("find").value ? (hits ? `${index < 0 ? "" : `${index + 1} of `}${hits}${hits >= 2000 ? "+" : ""}` : "no hit") : ""; },
+  onHits: (index, hits, more) => {
+    const place = index < 0 ? "" : `${(index + 1).toLocaleString("en")} of `;
+    $("hits").textContent = $("find").value ? (hits ? `${place}${hits.toLocaleString("en")}${more ? "+" : ""}` : "no hit") : "";
+  },
 });
 
 // ---- the log ----
@@ -243,7 +246,8 @@ $("jump").addEventListener("click", () => terminal.end());
 $("wrap").addEventListener("click", () => setWrap(!pressed("wrap")));
 $("full").addEventListener("click", () => setFull(!pressed("full")));
 $("id").addEventListener("click", () => navigator.clipboard?.writeText(id).then(() => toast("Copied.")));
-$("find").addEventListener("input", () => { terminal.find($("find").value, false, true); if (!$("find").value) $("hits").textContent = ""; });
+let typing = null;
+$("find").addEventListener("input", () => { clearTimeout(typing); typing = setTimeout(() => terminal.find($("find").value, false, true), 120); });
 $("find").addEventListener("keydown", (event) => { if (event.key === "Enter") { event.preventDefault(); terminal.find($("find").value, event.shiftKey); } });
 $("find-next").addEventListener("click", () => terminal.find($("find").value));
 $("find-previous").addEventListener("click", () => terminal.find($("find").value, true));

@@ -1,15 +1,14 @@
 // The log as a terminal shows it: colours, progress bars in place, 100,000 lines back.
 import { Terminal } from "../vendor/xterm.mjs";
 import { FitAddon } from "../vendor/addon-fit.mjs";
-import { SearchAddon } from "../vendor/addon-search.mjs";
 import { WebLinksAddon } from "../vendor/addon-web-links.mjs";
+import { LogSearch } from "./search.js";
 
 const SCROLLBACK = 100000;
 const WIDE = 1000; // columns without wrapping
-const THEME = { background: "#171412", foreground: "#e9e2da", cursor: "#171412", cursorAccent: "#171412", selectionBackground: "#5c4a3a", black: "#3b3531", red: "#ff8787", green: "#8ce99a", yellow: "#ffd43b", blue: "#74c0fc", magenta: "#d0a9f5", cyan: "#66d9e8", white: "#e9e2da", brightBlack: "#8f857c", brightRed: "#ffa8a8", brightGreen: "#b2f2bb", brightYellow: "#ffec99", brightBlue: "#a5d8ff", brightMagenta: "#e5dbff", brightCyan: "#99e9f2", brightWhite: "#fff9f2", overviewRulerBorder: "#171412", scrollbarSliderBackground: "#5c524b99", scrollbarSliderHoverBackground: "#7a6d64bb", scrollbarSliderActiveBackground: "#8f8177dd" };
+const THEME = { background: "#171412", foreground: "#e9e2da", cursor: "#171412", cursorAccent: "#171412", selectionBackground: "#b35c00", selectionInactiveBackground: "#b35c00", black: "#3b3531", red: "#ff8787", green: "#8ce99a", yellow: "#ffd43b", blue: "#74c0fc", magenta: "#d0a9f5", cyan: "#66d9e8", white: "#e9e2da", brightBlack: "#8f857c", brightRed: "#ffa8a8", brightGreen: "#b2f2bb", brightYellow: "#ffec99", brightBlue: "#a5d8ff", brightMagenta: "#e5dbff", brightCyan: "#99e9f2", brightWhite: "#fff9f2", overviewRulerBorder: "#171412", scrollbarSliderBackground: "#5c524b99", scrollbarSliderHoverBackground: "#7a6d64bb", scrollbarSliderActiveBackground: "#8f8177dd" };
 const TINT = { o: "", e: "\x1b[38;2;255;192;150m", b: "\x1b[38;2;150;165;185m", s: "\x1b[38;2;255;146;72m" };
 const PLAIN = "\x1b[0m";
-const HITS = { matchBackground: "#5f4b00", matchBorder: "#806600", matchOverviewRuler: "#ffd43b", activeMatchBackground: "#c26a00", activeMatchBorder: "#ffa94d", activeMatchColorOverviewRuler: "#ffa94d" };
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
@@ -18,8 +17,8 @@ export class LogTerminal {
     this.element = element;
     this.terminal = new Terminal({ allowProposedApi: true, convertEol: true, disableStdin: true, cursorBlink: false, cursorInactiveStyle: "none", scrollback: SCROLLBACK, fontFamily: getComputedStyle(document.documentElement).getPropertyValue("--mono"), fontSize: innerWidth < 760 ? 11 : 13, lineHeight: 1.25, theme: THEME, overviewRuler: { width: 10 } });
     this.fit = new FitAddon();
-    this.search = new SearchAddon({ highlightLimit: 2000 });
-    for (const addon of [this.fit, this.search, new WebLinksAddon((event, uri) => open(uri, "_blank", "noopener"))]) this.terminal.loadAddon(addon);
+    this.search = new LogSearch(this.terminal, onHits);
+    for (const addon of [this.fit, new WebLinksAddon((event, uri) => open(uri, "_blank", "noopener"))]) this.terminal.loadAddon(addon);
     this.terminal.open(element);
     this.terminal.write("\x1b[?25l");
     this.terminal.textarea?.setAttribute("aria-label", "Log; the link Raw gives it as plain text");
@@ -27,7 +26,6 @@ export class LogTerminal {
     this.terminal.onScroll(() => onFollow(this.following));
     element.addEventListener("wheel", () => setTimeout(() => onFollow(this.following), 60), { passive: true });
     element.addEventListener("touchmove", () => setTimeout(() => onFollow(this.following), 60), { passive: true });
-    this.search.onDidChangeResults(({ resultIndex, resultCount }) => onHits(resultIndex, resultCount));
     this.onFollow = onFollow;
     this.wrap = true;
     this.tint = "o";
@@ -97,10 +95,9 @@ export class LogTerminal {
     this.tint = "o";
   }
 
-  find(text, back = false, incremental = false) {
-    if (!text) { this.search.clearDecorations(); return; }
-    const options = { decorations: HITS, incremental: incremental && !back };
-    if (back) this.search.findPrevious(text, options); else this.search.findNext(text, options);
+  async find(text, back = false, stay = false) {
+    if (!text) { this.search.clear(); return; }
+    await this.search.find(text, back, stay);
     this.onFollow(this.following);
   }
 
