@@ -285,9 +285,9 @@ class Tail:
         self, news: asyncio.Queue[Delivery | Change | Exception], stream: str, subject: str
     ) -> None:
         try:
-            deliveries = follow(
-                self._bus, stream, subject, batch=16, last_per_subject=stream == "JOBS"
-            )
+            # Not the last per subject: the server would stall for as long as a pull stands open on
+            # each fact that is purged between the consumer's start and its first delivery.
+            deliveries = follow(self._bus, stream, subject, batch=16)
             async with contextlib.aclosing(deliveries):
                 async for delivery in deliveries:
                     await news.put(delivery if stream == "LOGS" else read_change(delivery))
