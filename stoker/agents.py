@@ -35,6 +35,7 @@ class AgentFlags:
     runtime: str | None = None
     work: Path | None = None
     base_image: str | None = None
+    template: Path | None = None
     slots: int | None = None
     cpus: float | None = None
     memory: str | int | None = None
@@ -47,7 +48,7 @@ class AgentFlags:
         """The flags, and the file's table where they are silent."""
         values = {**table, **(table.get("capacity") or {})}
         values.pop("capacity", None)
-        for name in ("work", "credentials"):
+        for name in ("work", "credentials", "template"):
             if values.get(name):
                 values[name] = Path(values[name]).expanduser()
         if values.get("servers"):
@@ -78,7 +79,7 @@ async def agent_config(flags: AgentFlags, work: Path) -> AgentConfig:
         labels={str(key): str(value) for key, value in (flags.labels or {}).items()},
         engine=os.environ.get("DOCKER_HOST") or None,
         version=stoker.__version__,
-        **flags.said("pool", "base_image"),
+        **flags.said("pool", "base_image", "template"),
     )
 
 
@@ -101,9 +102,10 @@ async def chosen_runtime(asked: str, work: Path, name: str) -> str:
         if asked not in RUNTIMES:
             raise StokerError(f"there is no runtime {asked!r}; write one of {', '.join(RUNTIMES)}")
         return asked
-    from agent.runtimes.docker_runtime import DockerRuntime
+    from agent.runtimes.docker_engine import SOCKET
+    from agent.runtimes.docker_runtime import DockerConfig, DockerRuntime
 
-    runtime = DockerRuntime(work, name)
+    runtime = DockerRuntime(work, name, DockerConfig(os.environ.get("DOCKER_HOST") or SOCKET))
     try:
         return "process" if await runtime.check() else "docker"
     finally:

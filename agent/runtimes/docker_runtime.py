@@ -80,6 +80,8 @@ class DockerRuntime(ShimRuntime):
         self._threads.close()
 
     def _look(self) -> str | None:
+        if "://" in self._engine.path:
+            return f"{self._engine.path} is no socket of this machine, and jobs need its files"
         info = self._engine.call("GET", "/info", timeout=CHECK_SECONDS)
         if info.get("OSType") != "linux":
             return f"the Docker engine runs {info.get('OSType')} containers, not linux ones"
