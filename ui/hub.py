@@ -183,21 +183,22 @@ class Hub:
         with self._watching(record, after) as feed:
             while not feed.reached(offset):
                 if offset < feed.oldest:
-                    async for frame in self._catch_up(record, after, offset, feed.oldest):
-                        offset = frame.end
-                        yield frame
+                    source = self._catch_up(record, after._replace(offset=offset), feed.oldest)
+                    async with reading(source) as frames:
+                        async for frame in frames:
+                            offset = frame.end
+                            yield frame
+                    continue  # the feed has gone on meanwhile
                 for frame in feed.ready(offset):
                     offset = frame.end
                     yield frame
                 if offset >= feed.oldest:
                     await feed.changed(offset)
 
-    async def _catch_up(
-        self, record: Record, after: Cursor, offset: int, stop: int
-    ) -> AsyncIterator[Frame]:
-        """What the feed has dropped already, from the store: ``offset`` to at least ``stop``."""
+    async def _catch_up(self, record: Record, after: Cursor, stop: int) -> AsyncIterator[Frame]:
+        """What the feed has dropped already, from the store: at least up to ``stop``."""
         try:
-            async with reading(self._read(record, after._replace(offset=offset))) as source:
+            async with reading(self._read(record, after)) as source:
                 async for piece in source:
                     for frame in frames_of(piece):
                         yield frame

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 
 import pytest
@@ -129,6 +130,28 @@ async def test_a_slow_viewer_reads_the_store_by_itself_and_holds_nobody_up() -> 
             slow.append(data_of(frame))
     assert sum(map(len, slow)) == 20_000_000
     assert len(log.reads) == 2, "one by the feed, one by the viewer that fell behind"
+
+
+async def test_viewers_of_every_pace_get_every_byte_once() -> None:
+    log = Log()
+    for number in range(400):
+        log.add(b"%06d" % number * 8_000)
+    log.end()
+    pace = random.Random(7)
+
+    async def look(breaks: float) -> int:
+        place = 0
+        async for frame in hub.frames(JOB, Cursor(1, 0, 0)):
+            assert frame.start == place, "a gap or a repeat"
+            place = frame.end
+            while pace.random() < breaks:
+                await asyncio.sleep(0)
+        return place
+
+    async with asyncio.TaskGroup() as group:
+        hub = Hub(log.read, group)
+        lookers = [group.create_task(look(share)) for share in (0.0, 0.3, 0.3, 0.6, 0.9, 0.97)]
+    assert {looker.result() for looker in lookers} == {400 * 48_000}
 
 
 async def test_the_feed_keeps_little_however_slow_its_only_viewer_is() -> None:

@@ -23,6 +23,7 @@ from ui.frames import control_frame
 from ui.hub import FeedFailed, Hub
 from ui.keys import CONFIG, EVENTS, HUB, SOCKETS
 from ui.problems import problem_body, problem_of, refuse, unknown_job
+from ui.streams import reading
 
 log = logging.getLogger(__name__)
 
@@ -190,10 +191,14 @@ class Session:
             await watch.after(watch.sequence)
 
     async def _stream_attempt(self) -> None:
-        async for frame in self._hub.frames(self._watch.record, self._cursor):
-            await self._window.take(len(frame.body))
-            await self._send(frame.body)
-            self._cursor = self._cursor._replace(offset=frame.end)
+        source = self._hub.frames(self._watch.record, self._cursor)
+        async with reading(source) as frames:
+            async for frame in frames:
+                if frame.start != self._cursor.offset:
+                    raise FeedFailed(f"byte {frame.start} came where {self._cursor} was next")
+                await self._window.take(len(frame.body))
+                await self._send(frame.body)
+                self._cursor = self._cursor._replace(offset=frame.end)
 
     async def _send(self, frame: bytes | str) -> None:
         async with asyncio.timeout(SEND_SECONDS):
