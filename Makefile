@@ -2,7 +2,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
+# What is imported compiles itself: compiling everything takes longer than the download.
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install --no-compile
 NPM := $(shell command -v npm 2>/dev/null)
 ARGS ?=
 TESTS ?=

@@ -172,6 +172,8 @@ def build_commands(path: Path, interpreter: Interpreter, packages: bool) -> list
         pip = (
             [sys.executable, "-m", "pip", "--python", python] if own_pip else [python, "-m", "pip"]
         )
+        # Compiling all of it takes longer than the download; what is imported compiles itself.
         options = ["--no-input", "--disable-pip-version-check", "--progress-bar", "off"]
+        options.append("--no-compile")
         commands.append([*pip, "install", *options, "-r", "requirements.txt"])
     return commands
