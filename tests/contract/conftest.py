@@ -39,13 +39,20 @@ class Attempt:
     folder: AttemptFolder
     grant: Grant
     news: asyncio.Event = field(default_factory=asyncio.Event)
+    building: asyncio.Event = field(default_factory=asyncio.Event)
     prepared: Prepared | None = None
 
     async def prepare(self) -> Prepared:
         spool = SpoolWriter(self.folder.spool)
+
+        def output(stream: Stream, data: bytes) -> None:
+            spool.append(stream, data)
+            if stream is Stream.BUILD:
+                self.building.set()
+
         try:
             preparation = Preparation(self.grant, self.folder, "tester")
-            self.prepared = await self.runtime.prepare(preparation, spool.append)
+            self.prepared = await self.runtime.prepare(preparation, output)
         finally:
             spool.close()
         return self.prepared

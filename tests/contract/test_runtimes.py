@@ -207,8 +207,7 @@ async def test_a_cancelled_build_leaves_nothing(begin: Begin, kind: str, runtime
     (attempt.folder.job / "slow" / "setup.py").write_text(setup)
     building = asyncio.ensure_future(attempt.prepare())
     async with asyncio.timeout(30):
-        while not attempt.output(Stream.BUILD) and not building.done():
-            await asyncio.sleep(0.05)
+        await attempt.building.wait()
     building.cancel()
     async with asyncio.timeout(NEAR):
         with pytest.raises(asyncio.CancelledError):
