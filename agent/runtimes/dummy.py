@@ -100,6 +100,7 @@ class DummyRuntime:
 
     async def start(self, folder: AttemptFolder, launch: Launch, news: News) -> None:
         self._running[folder.name] = Pretender(launch, news, time.time())
+        news(False)
 
     async def adopt(self, folder: AttemptFolder, news: News) -> bool:
         return folder.name in self._running and news is not None
