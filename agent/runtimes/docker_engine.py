@@ -1,7 +1,7 @@
 """How is the Docker engine spoken to? HTTP over its socket, with the standard library alone.
 
-Shims use this module, and the agent does in threads: the SDK would cost each of them 10 MiB and 0.2
-seconds, and it cannot attach without a thread (docs/decisions/docker-engine.md). Blocking.
+Shims use this module, and the agent does in threads: the SDK would cost them 10 MiB and 0.13 seconds,
+and it cannot attach without a thread (docs/decisions/0005-the-engines-socket.md). Blocking.
 """
 
 from __future__ import annotations

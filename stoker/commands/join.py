@@ -44,6 +44,9 @@ def agent(
         str | None,
         typer.Option(envvar="STOKER_BASE_IMAGE", show_envvar=False, help="Of plain bundles."),
     ] = None,
+    template: Annotated[
+        Path | None, typer.Option(help="Dockerfile that bundles with packages are built by.")
+    ] = None,
     slots: Annotated[int | None, typer.Option(min=1, help="Jobs at one time.")] = None,
     cpus: Annotated[float | None, typer.Option(min=0.1, help="Cores to give away.")] = None,
     memory: Annotated[str | None, typer.Option(help="To give away, such as 24g.")] = None,
@@ -61,6 +64,7 @@ def agent(
         runtime=runtime,
         work=work,
         base_image=base_image,
+        template=template,
         slots=slots,
         cpus=cpus,
         memory=memory,
