@@ -21,24 +21,34 @@ PROCESS_RATE_BAR = 66.0
 """Jobs a second; pyoco-server's."""
 SPAWN_SHARE = 0.6
 CONTAINER_SHARE = 0.9
-SPEC = JobSpec.model_validate({"resources": {"cpus": 0.01, "memory": "16m"}})
-"""Small enough that slots alone bound how many run at one time."""
+
+
+def small(cpus: float) -> JobSpec:
+    return JobSpec.model_validate({"resources": {"cpus": cpus, "memory": "64m"}})
+
+
+TINY = small(0.01)
+"""Where nothing holds a program to its share: slots alone bound how many run at one time."""
+QUARTER = small(0.25)
+HALF = small(0.5)
 
 
 @asynccontextmanager
-async def ready_stack(runtime: str, slots: int) -> AsyncIterator[tuple[Stack, Bus, str]]:
+async def ready_stack(
+    runtime: str, slots: int, spec: JobSpec
+) -> AsyncIterator[tuple[Stack, Bus, str]]:
     """A stack on which one job has run, a client of its bus, and the bundle's digest."""
     async with running_stack(runtime, slots) as stack:
-        bundle = await stack.stored(SPEC.model_dump(mode="json"))
+        bundle = await stack.stored(spec.model_dump(mode="json"))
         async with Bus.connect(BusConfig(servers=(stack.nats,), name="bench")) as bus:
             yield stack, bus, bundle
 
 
 async def dummy() -> list[Figure]:
-    async with ready_stack("dummy", 50) as (stack, bus, bundle):
+    async with ready_stack("dummy", 50, TINY) as (stack, bus, bundle):
         raw = await floors.raw_publishing(stack.nats)
-        times = await load.one_by_one(bus, bundle, SPEC, 60)
-        rate = await load.all_at_once(bus, bundle, SPEC, 1000, seconds=60)
+        times = await load.one_by_one(bus, bundle, TINY, 60)
+        rate = await load.all_at_once(bus, bundle, TINY, 1000, seconds=60)
     return [
         Figure(
             "submit → recorded end, dummy, p50",
@@ -63,12 +73,12 @@ async def dummy() -> list[Figure]:
 
 
 async def process() -> list[Figure]:
-    async with ready_stack("process", 4) as (stack, bus, bundle):
+    async with ready_stack("process", 4, QUARTER) as (stack, bus, bundle):
         with floors.program_folder(stack.folder / "bare") as folder:
             spawned, workers = await floors.best_spawn_rate(folder, 200, sys.executable)
             alone = await floors.spawn_rate(sys.executable, folder, 40, 1)
-        times = await load.one_by_one(bus, bundle, SPEC, 60)
-        rate = await load.all_at_once(bus, bundle, SPEC, 400, seconds=60)
+        times = await load.one_by_one(bus, bundle, QUARTER, 60)
+        rate = await load.all_at_once(bus, bundle, QUARTER, 400, seconds=60)
     return [
         Figure(
             "submit → recorded end, process, print(1), p50",
@@ -93,13 +103,12 @@ async def process() -> list[Figure]:
 
 
 async def containers(count: int = 200) -> list[Figure]:
-    async with ready_stack("docker", 4) as (stack, bus, bundle):
+    async with ready_stack("docker", 4, HALF) as (stack, bus, bundle):
         image = await stack.image()
         with floors.program_folder(stack.folder / "bare") as folder:
-            bare, workers = await asyncio.to_thread(
-                floors.best_bare_rate, image, folder, count // 2
-            )
-        rate = await load.all_at_once(bus, bundle, SPEC, count, seconds=120)
+            config = floors.hardened(image, folder, HALF)
+            bare, workers = await asyncio.to_thread(floors.best_bare_rate, config, count // 2)
+        rate = await load.all_at_once(bus, bundle, HALF, count, seconds=120)
     return [
         Figure(
             f"{count} hardened containers of print(1)",

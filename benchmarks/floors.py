@@ -16,27 +16,28 @@ from typing import Any
 import docker
 import nats
 
+from agent.runtimes.docker_container import JOB_USER, settings
+from agent.runtimes.program import limits_of
+from agent.runtimes.protocol import Launch
+from schemas.spec import JobSpec
+
 PROGRAM = "print(1)\n"
-HARDENED: dict[str, Any] = {
-    "init": True,
-    "cap_drop": ["ALL"],
-    "security_opt": ["no-new-privileges"],
-    "pids_limit": 512,
-    "mem_limit": 256 << 20,
-    "memswap_limit": 256 << 20,
-    "nano_cpus": 1_000_000_000,
-    "shm_size": 64 << 20,
-    "network_mode": "none",
-    "read_only": True,
-    "tmpfs": {"/tmp": "rw,exec,nosuid,nodev,size=64m"},
-    "ipc_mode": "private",
-    "ulimits": [
-        {"Name": "core", "Soft": 0, "Hard": 0},
-        {"Name": "nofile", "Soft": 16384, "Hard": 16384},
-    ],
-    "log_config": {"Type": "none", "Config": {}},
-}
-"""The flags that FACTS.md lists for a job's container."""
+
+
+def hardened(image: str, folder: Path, spec: JobSpec) -> dict[str, Any]:
+    """What the engine is asked for: exactly the settings of a job's own container."""
+    launch = Launch(
+        runtime="docker",
+        job="bare",
+        attempt=1,
+        worker="bare",
+        folder=str(folder),
+        command=("python", "main.py"),
+        environment={"PYTHONUNBUFFERED": "1", "HOME": "/tmp"},
+        limits=limits_of(spec),
+        details={"image": image, "user": f"{JOB_USER}:{JOB_USER}"},
+    )
+    return settings(launch)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,21 +48,10 @@ class Bare:
     end: float
 
 
-def bare_container(client: docker.APIClient, image: str, folder: Path) -> Bare:
+def bare_container(client: docker.APIClient, config: dict[str, Any]) -> Bare:
     """Create, attach, start, read the first line, wait, remove."""
     begun = time.perf_counter()
-    host = client.create_host_config(
-        binds={str(folder): {"bind": "/job", "mode": "rw"}},
-        **HARDENED,
-    )
-    container = client.create_container(
-        image,
-        ["python", "/job/main.py"],
-        user="10001:10001",
-        host_config=host,
-        working_dir="/job",
-        environment={"PYTHONUNBUFFERED": "1"},
-    )["Id"]
+    container = client.create_container_from_config(config)["Id"]
     with closing(client.attach_socket(container, {"stdout": 1, "stderr": 1, "stream": 1})) as sock:
         client.start(container)
         sock._sock.recv(4096)
@@ -71,13 +61,13 @@ def bare_container(client: docker.APIClient, image: str, folder: Path) -> Bare:
     return Bare(first_line, time.perf_counter() - begun)
 
 
-def bare_rate(image: str, folder: Path, containers: int, workers: int) -> float:
+def bare_rate(config: dict[str, Any], containers: int, workers: int) -> float:
     """Containers a second with ``workers`` threads."""
 
     def run() -> Iterator[Callable[[], object]]:
         with closing(docker.APIClient(timeout=60)) as client:
             while True:
-                yield lambda: bare_container(client, image, folder)
+                yield lambda: bare_container(client, config)
 
     return rate(run, containers, workers)
 
@@ -106,11 +96,11 @@ def rate(worker: Callable[[], Iterator[Callable[[], object]]], items: int, worke
     return items / (time.perf_counter() - begun)
 
 
-def best_bare_rate(image: str, folder: Path, containers: int) -> tuple[float, int]:
+def best_bare_rate(config: dict[str, Any], containers: int) -> tuple[float, int]:
     """The best rate over concurrencies and the concurrency it was reached at."""
-    tried = {n: bare_rate(image, folder, max(16, containers // 5), n) for n in (2, 3, 4, 6)}
+    tried = {n: bare_rate(config, max(16, containers // 5), n) for n in (2, 3, 4, 6)}
     best = max(tried, key=lambda n: tried[n])
-    return max(tried[best], bare_rate(image, folder, containers, best)), best
+    return max(tried[best], bare_rate(config, containers, best)), best
 
 
 async def spawn_rate(interpreter: str, folder: Path, items: int, workers: int) -> float:
@@ -120,7 +110,7 @@ async def spawn_rate(interpreter: str, folder: Path, items: int, workers: int) -
     async def run() -> None:
         for _ in left:
             process = await asyncio.create_subprocess_exec(
-                interpreter, "main.py", cwd=folder, stdout=asyncio.subprocess.PIPE
+                interpreter, "main.py", cwd=folder / "job", stdout=asyncio.subprocess.PIPE
             )
             await process.communicate()
 
@@ -141,9 +131,11 @@ async def best_spawn_rate(
 
 @contextmanager
 def program_folder(folder: Path) -> Iterator[Path]:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "main.py").write_text(PROGRAM)
-    folder.chmod(0o777)
+    """``main.py`` under ``job``, as an attempt's folder has it; gives that one's parent."""
+    for name in ("job", "outputs"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        (folder / name).chmod(0o777)
+    (folder / "job" / "main.py").write_text(PROGRAM)
     yield folder
 
 

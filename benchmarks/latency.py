@@ -6,15 +6,15 @@ import asyncio
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from typing import Any
 
 import aiohttp
 import docker
 
 from benchmarks import floors
-from benchmarks.dispatch import SPEC
 from benchmarks.stack import Stack, running_stack
 from benchmarks.table import Figure, percentile
+from schemas.spec import JobSpec
 
 P50_OVER_BARE = 60.0
 P99_OVER_BARE = 250.0
@@ -30,10 +30,11 @@ async def docker_first_line(rounds: int = ROUNDS) -> list[Figure]:
         bundle = await stack.stored()
         image = await stack.image()
         with floors.program_folder(stack.folder / "bare") as folder, ThreadPoolExecutor(1) as pool:
+            config = floors.hardened(image, folder, JobSpec())
             client = docker.APIClient(timeout=60)
             for _ in range(rounds):
                 ours.append(await first_line(stack, bundle))
-                bare.append(await in_thread(pool, client, image, folder))
+                bare.append(await in_thread(pool, client, config))
             client.close()
     return [
         told("p50", 0.5, ours, bare, P50_OVER_BARE),
@@ -55,17 +56,17 @@ def told(name: str, share: float, ours: list[float], bare: list[float], over: fl
 
 
 async def in_thread(
-    pool: ThreadPoolExecutor, client: docker.APIClient, image: str, folder: Path
+    pool: ThreadPoolExecutor, client: docker.APIClient, config: dict[str, Any]
 ) -> float:
     loop = asyncio.get_running_loop()
-    result = await loop.run_in_executor(pool, floors.bare_container, client, image, folder)
+    result = await loop.run_in_executor(pool, floors.bare_container, client, config)
     return result.first_line
 
 
 async def first_line(stack: Stack, bundle: str) -> float:
     """Seconds from the submit request to the program's first bytes on the WebSocket."""
     begun = time.perf_counter()
-    job = await stack.submit(bundle, SPEC.model_dump(mode="json"))
+    job = await stack.submit(bundle, {})
     path = f"{stack.url}/api/v1/jobs/{job['id']}/log/ws"
     seen = None
     async with asyncio.timeout(30), stack.http.ws_connect(path) as follower:
