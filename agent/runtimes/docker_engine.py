@@ -1,6 +1,6 @@
 """How is the Docker engine spoken to? HTTP over its socket, with the standard library alone.
 
-Shims use this module, and the agent does in threads: the SDK would cost them 10 MiB and 0.13 seconds,
+Shims use this module, and the agent does in threads: the SDK would cost them 10 MiB and 0.13 s,
 and it cannot attach without a thread (docs/decisions/0005-the-engines-socket.md). Blocking.
 """
 
