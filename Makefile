@@ -28,6 +28,7 @@ base: .venv/base.stamp
 .venv/base.stamp: requirements/base.txt | .venv/python.stamp
 	@echo "Installing what Stoker runs on …"
 	@$(PIP) --require-hashes --no-deps -r requirements/base.txt
+	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -c 'import stoker.session, agent.main, ui.app'
 	@touch $@
 
 .venv/dev.stamp: requirements/dev.txt pyproject.toml .venv/base.stamp | vendor

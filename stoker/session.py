@@ -178,8 +178,9 @@ async def told_running(stack: Stack) -> str:
     held = sum(counts.get(state, 0) for state in ("starting", "running", "cancelling"))
     if not held:
         return "Stopping."
-    jobs = "1 job" if held == 1 else f"{held} jobs"
-    return f"Stopping. {jobs} go on by themselves; the next stoker up takes them over."
+    if held == 1:
+        return "Stopping. 1 job goes on by itself; the next stoker up takes it over."
+    return f"Stopping. {held} jobs go on by themselves; the next stoker up takes them over."
 
 
 async def demonstrated(stack: Stack, stop: asyncio.Event) -> int:
