@@ -224,3 +224,40 @@ async def test_every_page_fits(
         assert over <= 0, f"{name} is {over} pixels too wide"
         await shoot(looked, f"{name}-{scheme}-{width}")
     await context.close()
+
+
+async def test_the_sample_is_one_click_and_a_clone_keeps_the_bundle(
+    page: Page, tmp_path: Path
+) -> None:
+    await page.goto("/")
+    await page.select_option("#samples", "hello")
+    await page.click("#run-sample")
+    await page.wait_for_url(re.compile(r"/jobs/"), timeout=SHORT)
+    await expect(page.locator("#state")).to_have_text("succeeded", timeout=SHORT)
+    first = page.url
+    await page.click("#clone")
+    await expect(page.locator("#bundle-facts")).to_contain_text("nothing to send")
+    await page.fill("input[name=name]", "edited")
+    await page.click("#send")
+    await page.wait_for_url(re.compile(r"/jobs/"), timeout=SHORT)
+    assert page.url != first
+    await expect(page.locator("#name")).to_have_text("edited")
+    await expect(page.locator("#state")).to_have_text("succeeded", timeout=SHORT)
+    await page.click("#retry")
+    await expect(page.locator("#facts")).to_contain_text("Repeats")
+
+
+async def test_a_job_that_does_not_exist_says_so(page: Page) -> None:
+    await page.goto("/jobs/0d4k8q2m-7xv3")
+    await expect(page.locator("#reason")).to_contain_text("There is no job")
+    await page.goto("/jobs/nonsense")
+    await expect(page.locator("h1")).to_contain_text("There is no job")
+
+
+async def test_a_worker_is_drained_from_its_page(page: Page, shoot: Shoot) -> None:
+    await page.goto("/workers")
+    await expect(page.locator("#no-sandbox")).to_contain_text("No sandbox")
+    await page.get_by_role("button", name="Drain").click()
+    await expect(page.locator(".presence")).to_have_text("draining")
+    await page.get_by_role("button", name="Take jobs again").click()
+    await expect(page.locator(".presence")).to_have_text("online")
