@@ -32,7 +32,7 @@ export function showPhases(job) {
   $("phases").hidden = total === 0;
   $("phase-bar").replaceChildren(...[...sums].map(([phase, seconds]) => {
     const part = h("i", { "data-phase": phase });
-    part.style.flexGrow = String(Math.max(seconds, total / 400));
+    part.style.flexGrow = String(Math.max(2, (seconds / total) * 1000)); // a sum below 1 would leave the bar unfilled
     return part;
   }));
   const words = [...sums].map(([phase, seconds]) => [phase, `${WORDS[phase]} `, duration(seconds)]);
