@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import logging.handlers
 import os
 import secrets
 import signal
@@ -19,11 +18,10 @@ from stoker import exits, places
 from stoker.answers import Job, StokerError
 from stoker.client import Client
 from stoker.commands.logs import Printer
+from stoker.logfile import keep_log
 from stoker.stack import Stack, UpConfig, private_folder, running
 from stoker.terminal import console, outcome, say
 
-LOG_BYTES = 10 << 20
-LOG_FILES = 3
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 SUBMIT_SECONDS = 60.0
 COUNT_SECONDS = 2.0
@@ -35,6 +33,7 @@ def run(asked: UpConfig, *, browser: bool = False, demo: bool = False, once: boo
 
     private_folder(asked.data)
     keep_log(asked.data / "stoker.log")
+    logging.getLogger("stoker.supervise").addHandler(OneLine())
     try:
         return uvloop.run(session(asked, browser, demo, once))
     except BusError as error:
@@ -49,18 +48,6 @@ def single(group: BaseExceptionGroup) -> BaseException:
     while isinstance(first, BaseExceptionGroup):
         first = first.exceptions[0]
     return StokerError(str(first)) if isinstance(first, BusError) else first
-
-
-def keep_log(file: Path) -> None:
-    """All that the parts have to say goes into one bounded file."""
-    handler = logging.handlers.RotatingFileHandler(
-        file, maxBytes=LOG_BYTES, backupCount=LOG_FILES, encoding="utf-8"
-    )
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    root = logging.getLogger()
-    root.addHandler(handler)
-    root.setLevel(logging.INFO)
-    logging.getLogger("stoker.supervise").addHandler(OneLine())
 
 
 class OneLine(logging.Handler):

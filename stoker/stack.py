@@ -17,6 +17,7 @@ from bus.connection import Bus
 from bus.layout import declare
 from bus.server import EmbeddedServer, ServerConfig, nats_server
 from stoker import agents, config, parts, ports
+from stoker.agent_process import run_agent_process
 from stoker.answers import StokerError
 from stoker.supervise import Part, supervise
 
@@ -101,10 +102,11 @@ def all_parts(
     on_ready: Callable[[str], None],
 ) -> list[Part]:
     servers = (nats,)
+    bus = parts.bus_config(servers, "agent")
     return [
         *(service(name, servers, data) for name in parts.SERVICES),
         on_bus("ui", servers, lambda bus: parts.run_ui(bus, page, on_ready)),
-        Part("agent", lambda: agents.run_agent(parts.bus_config(servers, "agent"), agent)),
+        Part("agent", lambda: run_agent_process(bus, agent, data / "agent.log")),
     ]
 
 
