@@ -134,7 +134,10 @@ DURABLES = (ARCHIVE,)
 
 
 def pool_stream(pool: str) -> Stream:
-    """At most one ticket a job: a second is refused while the first is queued or in flight."""
+    """At most one ticket a job: a second is refused while the first is queued or in flight.
+
+    A ticket is a hint, and one that a power cut takes is published again by the sweep.
+    """
     return Stream(
         subjects.work_stream(pool),
         (f"stoker.work.{pool}.>",),
@@ -142,6 +145,7 @@ def pool_stream(pool: str) -> Stream:
         retention="workqueue",
         max_per_subject=1,
         per_subject_new=True,
+        lazy_sync=True,
     )
 
 

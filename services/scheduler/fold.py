@@ -22,6 +22,8 @@ class PoolJobs:
 
     waiting: list[Place] = field(default_factory=list)
     """In the order in which they go."""
+    delayed: dict[str, float] = field(default_factory=dict)
+    """Waiting job to the time before which it does not go."""
     queued: dict[str, Requirement] = field(default_factory=dict)
     held: dict[str, tuple[str, Requirement]] = field(default_factory=dict)
     """Job to worker and requirement."""
@@ -87,6 +89,8 @@ class Fold:
         current = record.current
         if record.state is State.WAITING:
             bisect.insort(pool.waiting, (order(record), record.id))
+            if record.not_before is not None:
+                pool.delayed[record.id] = record.not_before
         elif record.state is State.QUEUED:
             pool.queued[record.id] = requirement(record)
         elif current is not None:
@@ -101,6 +105,7 @@ class Fold:
             at = bisect.bisect_left(pool.waiting, place)
             if at < len(pool.waiting) and pool.waiting[at] == place:
                 del pool.waiting[at]
+        pool.delayed.pop(record.id, None)
         pool.queued.pop(record.id, None)
         pool.held.pop(record.id, None)
         if current is not None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from schemas.job import Record
+from schemas.spec import Resources
 from schemas.worker import Capacity, Requirement, WorkerRecord
 
 MARGIN = 2
@@ -68,6 +69,10 @@ class Room:
     workers: dict[str, Capacity]
     margin: int = MARGIN
 
+    @property
+    def full(self) -> bool:
+        return self.margin <= 0 and not any(room.slots > 0 for room in self.workers.values())
+
     def take(self, asked: Requirement) -> bool:
         """Takes a place for it, the tightest that fits; else one of the margin."""
         fitting = [(room.slots, name) for name, room in self.workers.items() if fits(asked, room)]
@@ -110,20 +115,24 @@ def resting(worker: WorkerRecord) -> bool:
 
 
 def release(waiting: Iterable[Record], view: PoolView, now: float) -> list[Record]:
-    """Those that go now, in the order in which they go: priority first, then age.
+    """Those that go now. ``waiting`` comes in the order in which jobs go (``order``).
 
     A job that does not fit anywhere now does not stop smaller ones behind it.
     """
     room = room_of(view)
-    going = []
-    for record in sorted(waiting, key=order):
-        if not any(c.slots > 0 for c in room.workers.values()) and room.margin <= 0:
+    going: list[Record] = []
+    refused: set[Resources] = set()
+    for record in waiting:
+        if room.full:
             break
-        if record.not_before is not None and record.not_before > now:
+        wanted = record.spec.resources
+        if wanted in refused or (record.not_before is not None and record.not_before > now):
             continue
         asked = requirement(record)
         if could_ever(asked, view) and room.take(asked):
             going.append(record)
+        else:
+            refused.add(wanted)
     return going
 
 

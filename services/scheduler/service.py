@@ -126,9 +126,7 @@ class Scheduler:
             async with asyncio.TaskGroup() as tasks:
                 for record in going[start : start + RELEASES]:
                     tasks.create_task(self._queue(record))
-        later = [
-            r.not_before for r in self._fold.waiting(pool) if r.not_before and r.not_before > now
-        ]
+        later = [at for at in self._fold.pools[pool].delayed.values() if at > now]
         if later:
             asyncio.get_running_loop().call_later(min(later) - now + 0.01, self._dirty[pool].set)
 
