@@ -209,7 +209,13 @@ class Bus:
             link.watchers.discard(callback)
 
     async def flush(self, timeout: float = API_TIMEOUT) -> None:
+        """Until the server has taken in all that was said so far."""
+        task = asyncio.current_task()
+        before = task.cancelling() if task else 0
         await self.nc.flush(int(timeout) or 1)
+        # Its ``asyncio.wait_for`` swallows a cancellation that meets the answer (Python 3.11).
+        if task and task.cancelling() > before:
+            raise asyncio.CancelledError
 
 
 class Link:
