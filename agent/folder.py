@@ -1,10 +1,15 @@
-"""What lies in an attempt's folder, and under which name?"""
+"""What lies in an attempt's folder, and under which name?
+
+Agent and shim meet here and nowhere else. Few files: each costs a short job as much as a message on
+the bus, so that what is written once, by one after the other, shares one file, the notes.
+"""
 
 from __future__ import annotations
 
 import fcntl
 import os
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,26 +20,26 @@ STARTED, PRINTED, ENDED = b"s", b"p", b"e"
 """What a shim writes into the wake FIFO."""
 
 
+class Note(StrEnum):
+    """What the notes of an attempt hold, in the order in which it comes about."""
+
+    GRANT = "grant"
+    LAUNCH = "launch"
+    STARTED = "started"
+    """By the shim: when and what it started. None is started after ``VOID``."""
+    VOID = "void"
+    """By an agent that found no shim: a late one must not start the program any more."""
+
+
 @dataclass(frozen=True)
 class AttemptFolder:
-    """``attempts/<job>.<attempt>/``: where agent and shim meet. No I/O but what the names say.
-
-    Few files: each costs a short job as much as a message on the bus.
-    """
+    """``attempts/<job>.<attempt>/``. Attributes are paths; there is no I/O in them."""
 
     path: Path
 
     @cached_property
     def name(self) -> str:
         return self.path.name
-
-    @cached_property
-    def grant(self) -> Path:
-        return self.path / "grant.msgpack"
-
-    @cached_property
-    def launch(self) -> Path:
-        return self.path / "launch.msgpack"
 
     @cached_property
     def job(self) -> Path:
@@ -45,82 +50,115 @@ class AttemptFolder:
     def outputs(self) -> Path:
         return self.path / "outputs"
 
-    @cached_property
+    @property
     def spool(self) -> Path:
         """Its segments lie between the other files."""
         return self.path
 
     @cached_property
-    def control(self) -> Path:
+    def notes(self) -> str:
+        """Its flock is held for as long as the shim lives."""
+        return f"{self.path}/notes.msgpack"
+
+    @cached_property
+    def control(self) -> str:
         """FIFO to the shim: lines ``stop <grace> <reason>``."""
-        return self.path / "control"
+        return f"{self.path}/control"
 
     @cached_property
-    def wake(self) -> Path:
+    def wake(self) -> str:
         """FIFO to the agent: ``STARTED``, ``PRINTED``, ``ENDED``; its end is the shim's."""
-        return self.path / "wake"
+        return f"{self.path}/wake"
 
     @cached_property
-    def lock(self) -> Path:
-        """Its flock is held for as long as the shim lives; holds when and what it started."""
-        return self.path / "shim.lock"
+    def exit(self) -> str:
+        return f"{self.path}/exit.msgpack"
 
     @cached_property
-    def exit(self) -> Path:
-        return self.path / "exit.msgpack"
-
-    @cached_property
-    def end(self) -> Path:
+    def end(self) -> str:
         """The end as it is reported, where ``exit`` does not say it all."""
-        return self.path / "end.msgpack"
+        return f"{self.path}/end.msgpack"
 
     @cached_property
-    def shim_log(self) -> Path:
+    def shim_log(self) -> str:
         """What the shim itself had to say: tracebacks."""
-        return self.path / "shim.log"
+        return f"{self.path}/shim.log"
 
-    def started(self) -> dict[str, Any] | None:
-        """``at`` (Unix seconds) and ``identity`` of the program; None where it never started."""
-        data = read_if_there(self.lock)
+    def add_note(self, note: Note, data: bytes) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        descriptor = os.open(self.notes, flags, 0o600)
         try:
-            found: dict[str, Any] | None = msgpack.unpackb(data) if data else None
-        except ValueError:
-            return None
-        return found
-
-    def shim_lives(self) -> bool:
-        try:
-            descriptor = os.open(self.lock, os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return False
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return True
-        else:
-            return False
+            os.write(descriptor, packed_note(note, data))
         finally:
             os.close(descriptor)
 
+    def read_notes(self) -> dict[Note, bytes]:
+        """A torn last one, from a crash, is left out."""
+        reader = msgpack.Unpacker(read_size=8192)
+        reader.feed(read_if_there(self.notes) or b"")
+        found: dict[Note, bytes] = {}
+        try:
+            for note, data in reader:
+                found[Note(note)] = data
+        except (ValueError, TypeError):
+            return found
+        return found
 
-def write_atomic(path: Path, data: bytes) -> None:
+    def started(self) -> dict[str, Any] | None:
+        """``at`` (Unix seconds) and ``identity`` of the program; None where it never started."""
+        data = self.read_notes().get(Note.STARTED)
+        found: dict[str, Any] | None = msgpack.unpackb(data) if data else None
+        return found
+
+    def shim_lives(self) -> bool:
+        descriptor = self._locked_notes()
+        if descriptor is None:
+            return os.path.exists(self.notes)
+        os.close(descriptor)
+        return False
+
+    def void(self) -> bool:
+        """Lets no shim start the program any more; False where one lives that may have."""
+        descriptor = self._locked_notes()
+        if descriptor is None:
+            return not os.path.exists(self.notes)
+        os.write(descriptor, packed_note(Note.VOID, b""))
+        os.close(descriptor)
+        return True
+
+    def _locked_notes(self) -> int | None:
+        """A descriptor that holds the lock; None where a shim holds it, or nothing is there."""
+        try:
+            descriptor = os.open(self.notes, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            return None
+        return descriptor
+
+
+def packed_note(note: Note, data: bytes) -> bytes:
+    packed: bytes = msgpack.packb((note.value, data), use_bin_type=True)
+    return packed
+
+
+def write_atomic(path: str, data: bytes) -> None:
     """Whole or not at all; readable by nobody else."""
     temporary = f"{path}.new"
-    write_plain(temporary, data)
-    os.rename(temporary, path)
-
-
-def write_plain(path: str | Path, data: bytes) -> None:
-    """For what nobody reads before it is told of; readable by nobody else."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
         os.write(descriptor, data)
     finally:
         os.close(descriptor)
+    os.rename(temporary, path)
 
 
-def read_if_there(path: Path) -> bytes | None:
+def read_if_there(path: str) -> bytes | None:
     try:
-        return path.read_bytes()
+        with open(path, "rb") as file:
+            return file.read()
     except FileNotFoundError:
         return None

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import msgpack
 
-from agent.folder import ENDED, PRINTED, STARTED, AttemptFolder, write_atomic
+from agent.folder import ENDED, PRINTED, STARTED, AttemptFolder, Note, write_atomic
 from agent.runtimes.launchers import launcher
 from agent.runtimes.protocol import CannotLaunch, Exit, Launch, Launched, Source
 from agent.spool import SpoolWriter
@@ -55,10 +55,9 @@ class Ending:
 class Shim:
     """One attempt, from launch to exit."""
 
-    def __init__(self, folder: AttemptFolder, lock: int) -> None:
+    def __init__(self, folder: AttemptFolder) -> None:
         self._folder = folder
-        self._lock = lock
-        self._launch = Launch.unpack(folder.launch.read_bytes())
+        self._launch = Launch.unpack(folder.read_notes()[Note.LAUNCH])
         self._selector = selectors.DefaultSelector()
         self._control = os.open(folder.control, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         self._wake = os.open(folder.wake, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -88,7 +87,7 @@ class Shim:
     def _tell_started(self, launched: Launched, at: float) -> None:
         with contextlib.suppress(OSError):
             body = msgpack.packb({"at": at, "identity": launched.identity})
-            os.pwrite(self._lock, body, 0)
+            self._folder.add_note(Note.STARTED, body)
         self._poke(STARTED)
 
     # The loop.
@@ -225,16 +224,17 @@ class Shim:
 def run_shim(path: str) -> None:
     """Runs the attempt in folder ``path`` unless another shim does, or it has ended."""
     folder = AttemptFolder(Path(path))
-    lock = os.open(folder.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    lock = os.open(folder.notes, os.O_RDWR | os.O_CLOEXEC)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         return
-    if folder.exit.exists() or folder.started() is not None:
+    begun = not {Note.STARTED, Note.VOID}.isdisjoint(folder.read_notes())
+    if begun or os.path.exists(folder.exit):
         return
     try:
-        Shim(folder, lock).run()
+        Shim(folder).run()
     except BaseException:
         with contextlib.suppress(OSError):
-            folder.shim_log.write_text(traceback.format_exc())
+            Path(folder.shim_log).write_text(traceback.format_exc())
         raise

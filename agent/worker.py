@@ -15,7 +15,7 @@ from typing import Protocol
 
 from agent.attempt import AttemptRun, Machine
 from agent.config import AgentConfig
-from agent.folder import AttemptFolder, read_if_there, write_plain
+from agent.folder import AttemptFolder, Note
 from agent.keeper import Keeper
 from agent.load import machine_load
 from agent.slots import Slots, requirement_of
@@ -112,9 +112,8 @@ class Worker:
     def _adopt(self) -> None:
         for path in sorted(self._attempts_folder.iterdir()):
             folder = AttemptFolder(path)
-            data = read_if_there(folder.grant)
             try:
-                grant = decode(Grant, data or b"", None)
+                grant = decode(Grant, folder.read_notes().get(Note.GRANT, b""), None)
             except Corrupt:
                 shutil.rmtree(path, ignore_errors=True)
                 continue
@@ -295,7 +294,7 @@ def make_folder(folder: AttemptFolder, grant: Grant) -> None:
     except FileExistsError:
         shutil.rmtree(folder.path, ignore_errors=True)
         folder.path.mkdir(mode=0o755)
-    write_plain(folder.grant, encode(grant)[0])
+    folder.add_note(Note.GRANT, encode(grant)[0])
     folder.outputs.mkdir(mode=0o755)
 
 

@@ -7,7 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from agent.folder import AttemptFolder, read_if_there
+from agent.folder import AttemptFolder, Note
 from agent.runtimes.choice import DOCKERFILE, CannotRead, Choice, choose
 from agent.runtimes.process_environment import Built, Environments, Interpreter, say
 from agent.runtimes.program import limits_of, program_environment
@@ -88,7 +88,7 @@ class ProcessRuntime(ShimRuntime):
         )
 
     async def adopt(self, folder: AttemptFolder, news: News) -> bool:
-        data = read_if_there(folder.launch)
+        data = folder.read_notes().get(Note.LAUNCH)
         if data is not None:
             self._in_use[folder.name] = str(Launch.unpack(data).details.get("environment", ""))
         return await super().adopt(folder, news)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from agent.folder import ENDED, PRINTED, AttemptFolder, read_if_there, write_plain
+from agent.folder import ENDED, PRINTED, AttemptFolder, Note, read_if_there
 from agent.runtimes.launchers import launcher
 from agent.runtimes.protocol import Exit, Launch, News
 from schemas.reason import Reason
@@ -75,7 +75,7 @@ class ShimRuntime:
         await self._need_host()
 
     async def start(self, folder: AttemptFolder, launch: Launch, news: News) -> None:
-        write_plain(folder.launch, launch.pack())
+        folder.add_note(Note.LAUNCH, launch.pack())
         for fifo in (folder.control, folder.wake):
             with contextlib.suppress(FileExistsError):
                 os.mkfifo(fifo, 0o600)
@@ -84,11 +84,11 @@ class ShimRuntime:
         os.write(self._fifo, os.fsencode(folder.path) + b"\n")
 
     async def adopt(self, folder: AttemptFolder, news: News) -> bool:
-        if folder.exit.exists():
+        if os.path.exists(folder.exit):
             return True
-        if not folder.shim_lives():
+        if folder.void():
             await self._recover(folder)
-            return folder.exit.exists()
+            return os.path.exists(folder.exit)
         self._watch(folder, news, None)
         return True
 
@@ -160,20 +160,20 @@ class ShimRuntime:
     def _overdue(self, watched: Watched) -> bool:
         """A shim that never came, or one that died unheard."""
         if watched.asked_at is None:
-            return not watched.folder.shim_lives() and not watched.folder.exit.exists()
+            return not (watched.folder.shim_lives() or os.path.exists(watched.folder.exit))
         return time.monotonic() - watched.asked_at > SHIM_SECONDS
 
     async def _vanished(self, folder: AttemptFolder) -> Exit:
-        await self._recover(folder)
+        if folder.void():
+            await self._recover(folder)
         data = read_if_there(folder.exit)
         return Exit.unpack(data) if data else Exit(Reason.AGENT_ERROR, detail=VANISHED)
 
     async def _recover(self, folder: AttemptFolder) -> None:
-        """Kills what a dead shim left; without ``launch.msgpack`` a late shim cannot start any."""
-        data = read_if_there(folder.launch)
+        """Kills what a dead shim left."""
+        data = folder.read_notes().get(Note.LAUNCH)
         if data is None:
             return
-        folder.launch.unlink(missing_ok=True)
         try:
             launch = Launch.unpack(data)
         except (ValueError, KeyError, TypeError):

@@ -101,7 +101,7 @@ async def test_a_container_whose_shim_died_is_stopped_and_told(
     shim = [
         int(process.name)
         for process in Path("/proc").iterdir()
-        if process.name.isdigit() and holds(process, attempt.folder.lock)
+        if process.name.isdigit() and holds(process, Path(attempt.folder.notes))
     ]
     os.kill(shim[0], signal.SIGKILL)
     async with asyncio.timeout(30):

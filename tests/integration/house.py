@@ -26,11 +26,11 @@ from schemas.message import Empty
 from schemas.requests import Cancel, CancelAnswer, Drain, Submit, Submitted
 from schemas.spec import JobSpec
 from schemas.worker import Capacity
-from services.archive.service import ArchiveConfig
+from services.archive.config import ArchiveConfig
 from services.archive.service import run as run_archive
-from services.scheduler.service import SchedulerConfig
+from services.scheduler.config import SchedulerConfig
 from services.scheduler.service import run as run_scheduler
-from services.upload.service import UploadConfig
+from services.upload.config import UploadConfig
 from services.upload.service import run as run_upload
 
 PATIENCE = 40.0
