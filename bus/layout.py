@@ -134,10 +134,7 @@ DURABLES = (ARCHIVE,)
 
 
 def pool_stream(pool: str) -> Stream:
-    """At most one ticket a job: a second is refused while the first is queued or in flight.
-
-    A ticket is a hint, and one that a power cut takes is published again by the sweep.
-    """
+    """At most one ticket a job: a second is refused while the first is queued or in flight."""
     return Stream(
         subjects.work_stream(pool),
         (f"stoker.work.{pool}.>",),
@@ -145,7 +142,6 @@ def pool_stream(pool: str) -> Stream:
         retention="workqueue",
         max_per_subject=1,
         per_subject_new=True,
-        lazy_sync=True,
     )
 
 
