@@ -96,11 +96,10 @@ def rate(worker: Callable[[], Iterator[Callable[[], object]]], items: int, worke
     return items / (time.perf_counter() - begun)
 
 
-def best_bare_rate(config: dict[str, Any], containers: int) -> tuple[float, int]:
-    """The best rate over concurrencies and the concurrency it was reached at."""
-    tried = {n: bare_rate(config, max(16, containers // 5), n) for n in (2, 3, 4, 6)}
-    best = max(tried, key=lambda n: tried[n])
-    return max(tried[best], bare_rate(config, containers, best)), best
+def best_concurrency(config: dict[str, Any], containers: int) -> int:
+    """How many containers at a time the bare SDK starts at the best rate."""
+    tried = {n: bare_rate(config, containers, n) for n in (2, 3, 4, 6)}
+    return max(tried, key=lambda n: tried[n])
 
 
 async def spawn_rate(interpreter: str, folder: Path, items: int, workers: int) -> float:
