@@ -220,10 +220,9 @@ class AttemptRun:
         return timer
 
     async def _tidy(self) -> None:
-        """Removes all but the spool, which stays until the archive holds it."""
+        """Removes big files at once; the rest is the keeper's."""
         await self._machine.runtime.discard(self.folder)
-        drop = self.folder.path if self.superseded or not self.log_end else self.folder.job
-        if self.grant.bundle_size <= SMALL_TREE:
-            shutil.rmtree(drop, ignore_errors=True)
-        else:
-            await asyncio.to_thread(shutil.rmtree, drop, ignore_errors=True)
+        if self.superseded:
+            await asyncio.to_thread(shutil.rmtree, self.folder.path, ignore_errors=True)
+        elif self.grant.bundle_size > SMALL_TREE:
+            await asyncio.to_thread(shutil.rmtree, self.folder.job, ignore_errors=True)

@@ -27,6 +27,8 @@ class Note(StrEnum):
     LAUNCH = "launch"
     STARTED = "started"
     """By the shim: when and what it started. None is started after ``VOID``."""
+    EXIT = "exit"
+    """By the shim, its last word."""
     VOID = "void"
     """By an agent that found no shim: a late one must not start the program any more."""
 
@@ -71,12 +73,8 @@ class AttemptFolder:
         return f"{self.path}/wake"
 
     @cached_property
-    def exit(self) -> str:
-        return f"{self.path}/exit.msgpack"
-
-    @cached_property
     def end(self) -> str:
-        """The end as it is reported, where ``exit`` does not say it all."""
+        """The end as it is reported, where the shim's exit does not say it all."""
         return f"{self.path}/end.msgpack"
 
     @cached_property
@@ -103,6 +101,10 @@ class AttemptFolder:
         except (ValueError, TypeError):
             return found
         return found
+
+    def exit(self) -> bytes | None:
+        """The packed ``Exit`` that the shim wrote down."""
+        return self.read_notes().get(Note.EXIT)
 
     def started(self) -> dict[str, Any] | None:
         """``at`` (Unix seconds) and ``identity`` of the program; None where it never started."""

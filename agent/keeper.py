@@ -1,4 +1,8 @@
-"""When may the spool of an ended attempt go? Once the archive has sealed it."""
+"""When may the folder of an ended attempt go? Once the archive has sealed its log.
+
+Not at once in any case: on some file systems what was removed a moment ago makes what is created
+next dear, and short jobs create a lot.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,8 @@ import asyncio
 import logging
 import shutil
 from collections import OrderedDict
+from collections.abc import Iterable
+from pathlib import Path
 
 from agent.folder import AttemptFolder
 from bus import subjects
@@ -53,6 +59,10 @@ class Keeper:
     async def _look(self, name: str) -> bool:
         """Whether the archive answered; one that it has not sealed goes to the end of the line."""
         key, folder, log_end = self._waiting[name]
+        if log_end == 0:
+            await self._remove(name, folder.path)
+            return True
+        await asyncio.to_thread(remove_all, (folder.job, folder.outputs))
         asked = LogPosition(job=key.job, attempt=key.attempt, rank=0)
         try:
             stored = await self._bus.request(self._subject, asked, LogEnd, attempts=1)
@@ -60,8 +70,16 @@ class Keeper:
             log.info("the spool of %s stays: %s", name, error)
             return False
         if stored.sealed >= log_end:
-            self._waiting.pop(name, None)
-            await asyncio.to_thread(shutil.rmtree, folder.path, ignore_errors=True)
+            await self._remove(name, folder.path)
         elif name in self._waiting:
             self._waiting.move_to_end(name)
         return True
+
+    async def _remove(self, name: str, path: Path) -> None:
+        self._waiting.pop(name, None)
+        await asyncio.to_thread(remove_all, (path,))
+
+
+def remove_all(paths: Iterable[Path]) -> None:
+    for path in paths:
+        shutil.rmtree(path, ignore_errors=True)

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import msgpack
 
-from agent.folder import ENDED, PRINTED, STARTED, AttemptFolder, Note, write_atomic
+from agent.folder import ENDED, PRINTED, STARTED, AttemptFolder, Note
 from agent.runtimes.launchers import launcher
 from agent.runtimes.protocol import CannotLaunch, Exit, Launch, Launched, Source
 from agent.spool import SpoolWriter
@@ -212,7 +212,7 @@ class Shim:
         data = replace(exit, log_end=self._spool.offset, ended_at=time.time()).pack()
         for _ in range(EXIT_TRIES):
             try:
-                write_atomic(self._folder.exit, data)
+                self._folder.add_note(Note.EXIT, data)
                 break
             except FileNotFoundError:
                 break  # The attempt's folder was removed: nobody asks any more.
@@ -229,8 +229,7 @@ def run_shim(path: str) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         return
-    begun = not {Note.STARTED, Note.VOID}.isdisjoint(folder.read_notes())
-    if begun or os.path.exists(folder.exit):
+    if not {Note.STARTED, Note.EXIT, Note.VOID}.isdisjoint(folder.read_notes()):
         return
     try:
         Shim(folder).run()

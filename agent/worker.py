@@ -267,7 +267,7 @@ class Worker:
         finally:
             del self._runs[run.grant.job, run.grant.attempt]
             self._idle.set()
-        if run.log_end and not run.superseded:
+        if not run.superseded:
             self._keeper.keep(key_of(run.grant), run.folder, run.log_end)
 
     def _free(self, holder: object) -> None:

@@ -47,7 +47,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """All that a shim needs to start one attempt's program; ``launch.msgpack``."""
+    """All that a shim needs to start one attempt's program; a note of the attempt's folder."""
 
     runtime: str
     job: str
@@ -76,7 +76,7 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """How the program ended; ``exit.msgpack``. A program that fails is a value, not an error."""
+    """How the program ended; a note of the shim. A program that fails is a value, not an error."""
 
     reason: Reason = Reason.EXIT
     code: int | None = None

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from agent.folder import ENDED, PRINTED, AttemptFolder, Note, read_if_there
+from agent.folder import ENDED, PRINTED, AttemptFolder, Note
 from agent.runtimes.launchers import launcher
 from agent.runtimes.protocol import Exit, Launch, News
 from schemas.reason import Reason
@@ -84,11 +84,11 @@ class ShimRuntime:
         os.write(self._fifo, os.fsencode(folder.path) + b"\n")
 
     async def adopt(self, folder: AttemptFolder, news: News) -> bool:
-        if os.path.exists(folder.exit):
+        if folder.exit() is not None:
             return True
         if folder.void():
             await self._recover(folder)
-            return os.path.exists(folder.exit)
+            return folder.exit() is not None
         self._watch(folder, news, None)
         return True
 
@@ -104,7 +104,7 @@ class ShimRuntime:
 
     async def wait(self, folder: AttemptFolder) -> Exit:
         watched = self._watched.get(folder.name)
-        while (data := read_if_there(folder.exit)) is None:
+        while (data := folder.exit()) is None:
             if watched is None or watched.ended.is_set() or self._overdue(watched):
                 return await self._vanished(folder)
             with contextlib.suppress(TimeoutError):
@@ -160,13 +160,13 @@ class ShimRuntime:
     def _overdue(self, watched: Watched) -> bool:
         """A shim that never came, or one that died unheard."""
         if watched.asked_at is None:
-            return not (watched.folder.shim_lives() or os.path.exists(watched.folder.exit))
+            return not watched.folder.shim_lives() and watched.folder.exit() is None
         return time.monotonic() - watched.asked_at > SHIM_SECONDS
 
     async def _vanished(self, folder: AttemptFolder) -> Exit:
         if folder.void():
             await self._recover(folder)
-        data = read_if_there(folder.exit)
+        data = folder.exit()
         return Exit.unpack(data) if data else Exit(Reason.AGENT_ERROR, detail=VANISHED)
 
     async def _recover(self, folder: AttemptFolder) -> None:
