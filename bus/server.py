@@ -72,6 +72,8 @@ class ServerConfig:
     max_store: int = 1 << 40
     """Bytes that JetStream may use in all; the streams have bounds of their own."""
     max_memory: int = 256 << 20
+    heap: int = 72 << 20
+    """Bytes that the server's garbage collector aims at; a big transfer would treble it else."""
 
 
 @dataclass
@@ -211,6 +213,7 @@ async def start(server: EmbeddedServer, port: int | None = None) -> None:
         server.process = await asyncio.create_subprocess_exec(
             str(binary), "-c", str(path), stdin=asyncio.subprocess.DEVNULL, stdout=output,
             stderr=output, start_new_session=True, pass_fds=(server.lock,),
+            env={"GOMEMLIMIT": str(config.heap), **os.environ},
         )  # fmt: skip
     server.url = await listening(server, ports)
 

@@ -18,6 +18,8 @@ from services.catalog.index import Index
 
 BATCH = 500
 """Changes of one transaction."""
+PAUSE = 0.05
+"""Seconds between two transactions: what comes meanwhile shares the next one."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class Catalog:
             tasks.create_task(self._read(after))
             while True:
                 await self._take([await self._news.get()])
+                await asyncio.sleep(PAUSE)
 
     async def _read(self, after: int) -> None:
         async with contextlib.aclosing(Records(self._bus).changes(after)) as changes:

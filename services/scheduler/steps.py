@@ -17,6 +17,10 @@ from services.scheduler.transitions import Already, Refusal, Step
 log = logging.getLogger(__name__)
 
 TRIES = 8
+QUIET = 1.0
+"""Seconds without a step of ours after which there is time for tidying."""
+MANY = 2000
+"""Ended jobs that wait to be tidied: from then on it is done in any case."""
 Decision = Step | Already | Refusal
 Decide = Callable[[Record, float], Decision]
 
@@ -29,6 +33,7 @@ class Steps:
         self._fold = fold
         self.finished: asyncio.Queue[str] = asyncio.Queue(100_000)
         """Ended jobs whose older facts can be dropped."""
+        self._written_at = 0.0
 
     async def take(self, job: str, decide: Decide) -> tuple[Decision, Record]:
         """Decides on the newest record until the decision could be written; raises ``NotFound``.
@@ -64,13 +69,16 @@ class Steps:
 
     def _note(self, step: Step, sequence: int) -> None:
         self._fold.apply(step.record, sequence, step.fact)
+        self._written_at = time.monotonic()
         if step.record.state.ended and not self.finished.full():
             self.finished.put_nowait(step.record.id)
 
     async def trim(self, pause: float = 0.02) -> None:
-        """Drops the older facts of ended jobs, slowly enough to be in nobody's way."""
+        """Drops the older facts of ended jobs, while nothing else is written or many wait."""
         while True:
             job = await self.finished.get()
+            while self.finished.qsize() < MANY and time.monotonic() - self._written_at < QUIET:
+                await asyncio.sleep(QUIET)
             try:
                 await self._records.keep_last(job)
             except Unanswered as error:
