@@ -8,6 +8,7 @@ import logging
 import secrets
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from nats.aio.msg import Msg
@@ -24,6 +25,8 @@ BATCH = 256
 INACTIVE = 60.0
 """Seconds after which the server drops a reader that went away without a word."""
 SECOND = 1_000_000_000
+SAME = 1e-4
+"""Seconds by which the times of one message may differ after being rounded on the way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,10 @@ class Place:
 
     after: int | None
     last_per_subject: bool
+    time: float = 0.0
+    """At which the message ``after`` was stored, where it was read here."""
+    since: str | None = None
+    """Start by this time instead: the sequence stands for another message now."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +77,8 @@ async def follow(
     """Messages behind the sequence ``after`` in order, each once; None: only new ones.
 
     Lasts until the reader stops, through restarts of the server and lost connections: the
-    consumer is made anew behind the last message. With ``stop_at_end`` it ends once everything
+    consumer is made anew behind the last message. Where a stream that syncs lazily lost its end,
+    sequences come a second time, with other messages. With ``stop_at_end`` it ends once everything
     that was stored has been seen. Raises ``NotFound`` where the stream does not exist.
     ``bulk`` takes the second connection, for what is big.
     """
@@ -82,9 +90,11 @@ async def follow(
     attempt = 0
     while True:
         try:
+            if attempt:
+                await look_back(bus, stream, place)
             async for delivery in read_consumer(bus, stream, filters, place, options):
                 attempt = 0
-                place.after = delivery.sequence
+                place.after, place.time = delivery.sequence, delivery.time
                 yield delivery
             return
         except NotFound:
@@ -94,6 +104,27 @@ async def follow(
             log.info("following %s again: %s", stream, error)
         await asyncio.sleep(backoff(attempt, 2.0))
         attempt += 1
+
+
+async def look_back(bus: Bus, stream: str, place: Place) -> None:
+    """Whether the last message that was read is still the one of its sequence.
+
+    A stream that syncs lazily and was killed gives its last sequences out a second time: then the
+    next consumer starts by time.
+    """
+    place.since = None
+    if not place.after or not place.time:
+        return
+    if await last_sequence(bus, stream) >= place.after:
+        try:
+            found = await bus.api(f"STREAM.MSG.GET.{stream}", {"seq": place.after})
+        except NotFound:
+            return
+        stored = datetime.fromisoformat(found["message"]["time"][:26].rstrip("Z") + "+00:00")
+        if abs(stored.timestamp() - place.time) < SAME:
+            return
+    log.warning("%s lost the end that was read already", stream)
+    place.since = datetime.fromtimestamp(place.time + SAME, UTC).isoformat()
 
 
 async def last_sequence(bus: Bus, stream: str) -> int:
@@ -149,6 +180,9 @@ def consumer_config(name: str, filters: tuple[str, ...], place: Place) -> dict[s
     }
     if place.last_per_subject and not place.after:
         config["deliver_policy"] = "last_per_subject"
+    elif place.since:
+        config["deliver_policy"] = "by_start_time"
+        config["opt_start_time"] = place.since
     elif place.after:
         config["deliver_policy"] = "by_start_sequence"
         config["opt_start_seq"] = place.after + 1

@@ -65,11 +65,9 @@ class Stream:
         return config
 
 
-def bucket(name: str, max_bytes: int, storage: str = "file") -> Stream:
+def bucket(name: str, max_bytes: int) -> Stream:
     """A key-value bucket, in the form that NATS's own tools know."""
-    return Stream(
-        f"KV_{name}", (f"$KV.{name}.>",), max_bytes, storage=storage, max_per_subject=1, rollup=True
-    )
+    return Stream(f"KV_{name}", (f"$KV.{name}.>",), max_bytes, max_per_subject=1, rollup=True)
 
 
 def objects(name: str, max_bytes: int, lazy_sync: bool = False) -> Stream:
@@ -89,7 +87,8 @@ LOGS = Stream("LOGS", (subjects.LOGS_ALL,), 16 * GIBIBYTE, lazy_sync=True)
 METRICS = Stream(
     "METRICS", (subjects.METRICS_ALL,), GIBIBYTE, discard="old", max_age=86400, lazy_sync=True
 )
-WORKERS = bucket("workers", 64 * MEBIBYTE, storage="memory")
+WORKERS = bucket("workers", 64 * MEBIBYTE)
+"""Not in memory: a server that runs alone forgets such a stream, and not only what is in it."""
 CLASSES = bucket("classes", 16 * MEBIBYTE)
 DRAINS = bucket("drains", 16 * MEBIBYTE)
 REQUESTS = bucket("requests", GIBIBYTE)
