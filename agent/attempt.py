@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 BUILDING_AFTER = 0.2
 """Seconds of preparation after which the record says that the job is building."""
-RUNNING_AFTER = 0.03
+RUNNING_AFTER = 0.1
 """Seconds after the start until ``running`` is reported: a job that is over by then skips it."""
 FLUSH_SECONDS = 5.0
 """How long the end waits for the last output to be stored; afterwards it goes on being sent."""

@@ -11,7 +11,8 @@ from collections import defaultdict
 from bus import subjects
 from bus.connection import Bus
 from bus.errors import BusError, NotFound, Refused
-from bus.records import Records
+from bus.follow import follow
+from bus.records import Records, read_change
 from bus.serve import Route, serve
 from bus.tickets import publish_ticket, withdraw_ticket
 from schemas.job import Record, State
@@ -91,9 +92,11 @@ class Scheduler:
     # ---- what jobs do
 
     async def _follow_jobs(self) -> None:
-        async for change in Records(self._bus).changes(0):
-            news = self._fold.apply(change.record, change.sequence, change.fact)
-            if news:
+        async for delivery in follow(self._bus, "JOBS", subjects.JOBS_ALL):
+            if self._steps.wrote(delivery.sequence):
+                continue
+            change = read_change(delivery)
+            if self._fold.apply(change.record, change.sequence, change.fact):
                 self._wake(change.record.spec.pool)
 
     def _wake(self, pool: str) -> None:

@@ -34,6 +34,9 @@ class Steps:
         self.finished: asyncio.Queue[str] = asyncio.Queue(100_000)
         """Ended jobs whose older facts can be dropped."""
         self._written_at = 0.0
+        self._own: set[int] = set()
+        """Sequences of our own steps that the follower has not come to yet."""
+        self._followed = 0
 
     async def take(self, job: str, decide: Decide) -> tuple[Decision, Record]:
         """Decides on the newest record until the decision could be written; raises ``NotFound``.
@@ -67,9 +70,18 @@ class Steps:
         fresh = await self._records.get(stored.record.id)
         return fresh if fresh.sequence != stored.sequence else None
 
+    def wrote(self, sequence: int) -> bool:
+        """For the follower of the stream: whether the fold knows it, because it is our own step."""
+        self._followed = sequence
+        own = sequence in self._own
+        self._own.discard(sequence)
+        return own
+
     def _note(self, step: Step, sequence: int) -> None:
         self._fold.apply(step.record, sequence, step.fact)
         self._written_at = time.monotonic()
+        if sequence > self._followed:
+            self._own.add(sequence)
         if step.record.state.ended and not self.finished.full():
             self.finished.put_nowait(step.record.id)
 
@@ -77,10 +89,16 @@ class Steps:
         """Drops the older facts of ended jobs, while nothing else is written or many wait."""
         while True:
             job = await self.finished.get()
-            while self.finished.qsize() < MANY and time.monotonic() - self._written_at < QUIET:
-                await asyncio.sleep(QUIET)
+            await self._until_quiet()
             try:
                 await self._records.keep_last(job)
             except Unanswered as error:
                 log.info("older facts of %s stay for now: %s", job, error)
             await asyncio.sleep(pause)
+
+    async def _until_quiet(self) -> None:
+        while self.finished.qsize() < MANY:
+            left = self._written_at + QUIET - time.monotonic()
+            if left <= 0:
+                return
+            await asyncio.sleep(left)
