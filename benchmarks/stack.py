@@ -24,6 +24,7 @@ import psutil
 
 from benchmarks.floors import PROGRAM
 from benchmarks.processes import family
+from benchmarks.table import RESULTS
 
 ROOT = Path(__file__).resolve().parent.parent
 BASE_IMAGE = "STOKER_BASE_IMAGE"
@@ -130,8 +131,12 @@ def free_port() -> int:
 
 @asynccontextmanager
 async def running_stack(runtime: str, slots: int = 4) -> AsyncIterator[Stack]:
-    """``stoker up`` with its data, work and logs in a temporary folder; stopped at the end."""
-    folder = Path(tempfile.mkdtemp(prefix="stoker-bench-"))
+    """``stoker up`` with its data, work and logs in a temporary folder; stopped at the end.
+
+    Not under /tmp: an ext4 without a journal searches long for inodes where many were freed lately.
+    """
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="stoker-bench-", dir=RESULTS.absolute()))
     port, nats_port = free_port(), free_port()
     command = [
         *(sys.executable, "-m", "stoker", "up", "--data", str(folder), "--port", str(port)),
