@@ -22,12 +22,10 @@ from schemas.worker import AttemptKey
 
 log = logging.getLogger(__name__)
 
-LOOK_EVERY = 10.0
+LOOK_EVERY = 30.0
 """Seconds between two rounds, and at least between an attempt's end and the first question."""
-KEPT_MOST = 2000
+KEPT_MOST = 10_000
 """Spools of ended attempts that wait at most; beyond them the oldest go."""
-ROUND = 200
-"""Questions per round."""
 
 
 class Keeper:
@@ -50,7 +48,7 @@ class Keeper:
         while True:
             await self._some.wait()
             await asyncio.sleep(LOOK_EVERY)
-            for name in list(self._waiting)[:ROUND]:
+            for name in list(self._waiting):
                 if not await self._look(name):
                     break
             if not self._waiting:
@@ -58,6 +56,8 @@ class Keeper:
 
     async def _look(self, name: str) -> bool:
         """Whether the archive answered; one that it has not sealed goes to the end of the line."""
+        if name not in self._waiting:
+            return True
         key, folder, log_end = self._waiting[name]
         if log_end == 0:
             await self._remove(name, folder.path)
