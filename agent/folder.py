@@ -6,8 +6,10 @@ the bus, so that what is written once, by one after the other, shares one file, 
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
+import struct
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -18,6 +20,10 @@ import msgpack
 
 STARTED, PRINTED, ENDED = b"s", b"p", b"e"
 """What a shim writes into the wake FIFO."""
+
+
+GET_FLAGS, SET_FLAGS, TOP_FOLDER = 0x80086601, 0x40086602, 0x00020000
+"""Linux: FS_IOC_GETFLAGS, FS_IOC_SETFLAGS, FS_TOPDIR_FL."""
 
 
 class Note(StrEnum):
@@ -164,3 +170,19 @@ def read_if_there(path: str) -> bytes | None:
             return file.read()
     except FileNotFoundError:
         return None
+
+
+def spread(folder: Path) -> None:
+    """Asks ext4 to put each folder in this one into a block group of its own.
+
+    An ext4 without a journal does not reuse inodes that were freed in the last minutes: where many
+    short attempts come and go in one group, making a file takes milliseconds. Other file systems
+    refuse the flag.
+    """
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            flags = struct.unpack("l", fcntl.ioctl(descriptor, GET_FLAGS, bytes(8)))[0]
+            fcntl.ioctl(descriptor, SET_FLAGS, struct.pack("l", flags | TOP_FOLDER))
+        finally:
+            os.close(descriptor)

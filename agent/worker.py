@@ -15,7 +15,7 @@ from typing import Protocol
 
 from agent.attempt import AttemptRun, Machine
 from agent.config import AgentConfig
-from agent.folder import AttemptFolder, Note
+from agent.folder import AttemptFolder, Note, spread
 from agent.keeper import Keeper
 from agent.load import machine_load
 from agent.slots import Slots, requirement_of
@@ -301,3 +301,4 @@ def make_folder(folder: AttemptFolder, grant: Grant) -> None:
 def make_folders(work: Path) -> None:
     for name in ("attempts", "bundles", "environments", "hosts"):
         (work / name).mkdir(mode=0o755, parents=True, exist_ok=True)
+    spread(work / "attempts")
