@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import logging
 import secrets
@@ -84,22 +83,35 @@ class Uploads:
 
     async def _on_submit(self, asked: Submit, subject: str) -> Submitted:
         key = request_key(asked.owner, asked.key)
-        before = await self._requests.get(key)
-        if before is not None:
-            with contextlib.suppress(NotFound):
-                stored = await self._records.get(before.value.decode())
-                await self._forget_upload(asked)
-                return Submitted(record=stored.record, created=False)
+        # Only what costs something to check is looked up first: the key decides in any case.
+        earlier = await self._earlier(key) if asked.upload is not None else None
         try:
-            bundle = await self._bundle(asked)
-            if bundle.files is not None:
-                check_entry(bundle.files, asked.spec.entry)
+            answer = earlier or await self._create(asked, await self._checked(asked), key)
         except BadBundle as error:
-            await self._forget_upload(asked)
-            raise Refused(error.problem) from error
-        answer = await self._create(asked, bundle, key)
+            earlier = await self._earlier(key)
+            if earlier is None:
+                await self._forget_upload(asked)
+                raise Refused(error.problem) from error
+            answer = earlier
         await self._forget_upload(asked)
         return answer
+
+    async def _earlier(self, key: str) -> Submitted | None:
+        """The answer that this key got before."""
+        before = await self._requests.get(key)
+        if before is None:
+            return None
+        try:
+            stored = await self._records.get(before.value.decode())
+        except NotFound:
+            return None
+        return Submitted(record=stored.record, created=False)
+
+    async def _checked(self, asked: Submit) -> StoredBundle:
+        bundle = await self._bundle(asked)
+        if bundle.files is not None:
+            check_entry(bundle.files, asked.spec.entry)
+        return bundle
 
     async def _create(self, asked: Submit, bundle: StoredBundle, key: str) -> Submitted:
         """One job per key: whoever loses the race, or comes after a crash, goes on with its id."""
@@ -121,9 +133,6 @@ class Uploads:
     async def _name_job(self, key: str) -> tuple[str, bool]:
         """The job's id under this key, and whether it was chosen just now."""
         job = job_id(time.time(), secrets.randbits(20))
-        before = await self._requests.get(key)
-        if before is not None:
-            return before.value.decode(), False
         try:
             await self._requests.create(key, job.encode())
             return job, True
