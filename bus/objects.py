@@ -186,7 +186,7 @@ class Objects:
     async def _abandon(self, put: Put) -> None:
         with contextlib.suppress(Exception):
             async with asyncio.timeout(API_TIMEOUT):
-                await put.cancel()
+                await put.settle()
                 await self._purge(put.bucket, put.subject)
 
     async def _purge(self, bucket: str, subject: str) -> None:
@@ -234,9 +234,8 @@ class Put:
         revision = await self._bus.append(subject, meta_json(info), headers)
         return replace(info, revision=revision)
 
-    async def cancel(self) -> None:
-        for task in self._flying:
-            task.cancel()
+    async def settle(self) -> None:
+        """Waits for what is on its way: a chunk stored after the purge would stay for ever."""
         await asyncio.gather(*self._flying, return_exceptions=True)
 
     async def _send(self, piece: bytes) -> None:
