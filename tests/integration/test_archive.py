@@ -108,7 +108,7 @@ async def test_a_sealed_log_reads_as_before_and_leaves_the_stream(bus: Bus) -> N
     async with archive(bus):
         await until_complete(bus)
         async with asyncio.timeout(10):
-            while (await bus.api("STREAM.INFO.LOGS"))["state"]["messages"]:
+            while (await bus.api("STREAM.INFO.LOGS"))["state"]["messages"]:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         assert await text(read_job(bus, JOB, wait=True)) == b"a\nb\nc\n"
         assert await text(read_job(bus, JOB, Cursor(1, 0, 3), wait=True)) == b"\nc\n"
