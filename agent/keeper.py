@@ -1,5 +1,8 @@
 """When may the folder of an ended attempt go? Once the archive has sealed its log.
 
+Until then a log whose end the broker lost (it acknowledges logs before they are on the disk) is
+sent again from the spool.
+
 Not at once in any case: on some file systems what was removed a moment ago makes what is created
 next dear, and short jobs create a lot.
 """
@@ -7,6 +10,7 @@ next dear, and short jobs create a lot.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import shutil
 from collections import OrderedDict
@@ -14,6 +18,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from agent.folder import AttemptFolder
+from agent.ship import Shipper
 from bus import subjects
 from bus.connection import Bus
 from bus.errors import BusError
@@ -24,6 +29,8 @@ log = logging.getLogger(__name__)
 
 LOOK_EVERY = 30.0
 """Seconds between two rounds, and at least between an attempt's end and the first question."""
+SHIP_AGAIN = 60.0
+"""Seconds that sending a lost end again may take; then it is tried in the next round."""
 KEPT_MOST = 10_000
 """Spools of ended attempts that wait at most; beyond them the oldest go."""
 
@@ -33,6 +40,7 @@ class Keeper:
 
     def __init__(self, bus: Bus, worker: str) -> None:
         self._bus = bus
+        self._worker = worker
         self._subject = subjects.request("archive", "position", worker)
         self._waiting: OrderedDict[str, tuple[AttemptKey, AttemptFolder, int]] = OrderedDict()
         self._some = asyncio.Event()
@@ -71,9 +79,20 @@ class Keeper:
             return False
         if stored.sealed >= log_end:
             await self._remove(name, folder.path)
-        elif name in self._waiting:
+            return True
+        if stored.offset < log_end:
+            log.warning("%s: the broker lost the end of its log; it is sent again", name)
+            await self._ship_again(key, folder.path, log_end)
+        if name in self._waiting:
             self._waiting.move_to_end(name)
         return True
+
+    async def _ship_again(self, key: AttemptKey, spool: Path, log_end: int) -> None:
+        shipper = Shipper(self._bus, key.job, key.attempt, self._worker, spool, resume=True)
+        shipper.finish(log_end)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SHIP_AGAIN):
+                await shipper.run()
 
     async def _remove(self, name: str, path: Path) -> None:
         self._waiting.pop(name, None)

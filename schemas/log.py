@@ -116,3 +116,8 @@ class LogIndex(Message):
     @property
     def end(self) -> int:
         return self.blocks[-1].end if self.blocks else 0
+
+    @property
+    def settled(self) -> int:
+        """Up to where nothing more is wanted: sealed, or waited for in vain."""
+        return self.final if self.complete else self.end

@@ -78,10 +78,10 @@ class Archive:
         rank = Rank(asked.job, asked.attempt, asked.rank, subject.rsplit(".", 1)[1])
         last = await last_chunk(self._bus, rank)
         stored = await LogArchive(self._bus).index(asked.job, asked.attempt, asked.rank)
-        sealed = stored.index.end if stored else 0
+        sealed = stored.index.settled if stored else 0
         if last is not None:
             return LogEnd(offset=last[0].cursor.offset, sequence=last[1], sealed=sealed)
-        return LogEnd(offset=sealed, sequence=0, sealed=sealed)
+        return LogEnd(offset=stored.index.end if stored else 0, sequence=0, sealed=sealed)
 
     async def sweep(self) -> None:
         """Seals the long logs of attempts that still run."""
