@@ -120,6 +120,26 @@ class JobSummary(Message):
     started_at: float | None = None
     ended_at: float | None = None
 
+    @classmethod
+    def of(cls, record: Record) -> JobSummary:
+        """``started_at`` is that of the newest attempt."""
+        current = record.current
+        return cls(
+            id=record.id,
+            name=record.name,
+            owner=record.owner,
+            pool=record.spec.pool,
+            state=record.state,
+            reason=record.reason.value if record.reason else None,
+            detail=record.detail,
+            exit_code=record.exit_code,
+            attempt=record.attempt,
+            worker=current.worker if current else None,
+            submitted_at=record.submitted_at,
+            started_at=current.started_at if current else None,
+            ended_at=record.changed_at if record.state.ended else None,
+        )
+
 
 class JobList(Message):
     jobs: tuple[JobSummary, ...]

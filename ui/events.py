@@ -19,7 +19,7 @@ from schemas.job import JobFact, Record
 from schemas.requests import JobSummary
 from ui.frames import control_frame
 from ui.streams import reading
-from ui.views import job_json, summary_of
+from ui.views import job_json
 
 log = logging.getLogger(__name__)
 
@@ -148,7 +148,7 @@ class Events:
         if watch is not None:
             watch.offer(record, delivery.sequence)
         if self._lists:
-            self._dirty[job] = summary_of(record)
+            self._dirty[job] = JobSummary.of(record)
             self._news.set()
 
     async def _tell_lists(self) -> None:

@@ -8,7 +8,7 @@ from pydantic import Field, create_model
 
 from schemas.job import Attempt, Record
 from schemas.message import Message
-from schemas.requests import Explanation, JobSummary
+from schemas.requests import Explanation
 from schemas.spec import JobSpec
 from schemas.worker import Beat
 
@@ -86,23 +86,3 @@ class SampleList(Message):
 
 def job_json(record: Record) -> dict[str, Any]:
     return record.model_dump(mode="json", exclude=SECRET_OF_RECORD)
-
-
-def summary_of(record: Record) -> JobSummary:
-    current = record.current
-    started = [attempt.started_at for attempt in record.attempts if attempt.started_at]
-    return JobSummary(
-        id=record.id,
-        name=record.name,
-        owner=record.owner,
-        pool=record.spec.pool,
-        state=record.state,
-        reason=record.reason.value if record.reason else None,
-        detail=record.detail,
-        exit_code=record.exit_code,
-        attempt=record.attempt,
-        worker=current.worker if current else None,
-        submitted_at=record.submitted_at,
-        started_at=started[0] if started else None,
-        ended_at=record.changed_at if record.state.ended else None,
-    )

@@ -102,7 +102,7 @@ def conditions(asked: ListJobs) -> tuple[str, list[str]]:
 
 
 def row(sequence: int, record: Record) -> tuple[str | int, ...]:
-    short = summary(record)
+    short = JobSummary.of(record)
     words = " ".join(
         (
             record.id,
@@ -121,23 +121,4 @@ def row(sequence: int, record: Record) -> tuple[str | int, ...]:
         record.owner,
         words,
         json.dumps(short.model_dump(mode="json")),
-    )
-
-
-def summary(record: Record) -> JobSummary:
-    current = record.current
-    return JobSummary(
-        id=record.id,
-        name=record.name,
-        owner=record.owner,
-        pool=record.spec.pool,
-        state=record.state,
-        reason=record.reason.value if record.reason else None,
-        detail=record.detail,
-        exit_code=record.exit_code,
-        attempt=record.attempt,
-        worker=current.worker if current else None,
-        submitted_at=record.submitted_at,
-        started_at=current.started_at if current else None,
-        ended_at=record.changed_at if record.state.ended else None,
     )
