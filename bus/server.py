@@ -25,8 +25,6 @@ START_TIMEOUT = 15.0
 STOP_TIMEOUT = 10.0
 RANDOM_PORT = -1
 PID_FILE = "nats-server.pid"
-OLDEST = (2, 11, 15)
-"""Older servers lack a fix that matters to us (CVE-2026-33249)."""
 
 CONFIG = """\
 # Written by stoker at every start; edit the server's settings through stoker's own.
