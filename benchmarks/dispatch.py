@@ -29,6 +29,8 @@ def small(cpus: float) -> JobSpec:
 
 TINY = small(0.01)
 """Where nothing holds a program to its share: slots alone bound how many run at one time."""
+PROCESS_SLOTS = 8
+"""What `stoker up` takes on two cores; the bare machine is met at its best concurrency, too."""
 QUARTER = small(0.25)
 THIRD = small(0.3)
 
@@ -74,7 +76,7 @@ async def dummy() -> list[Figure]:
 
 async def process() -> list[Figure]:
     """Ours between two runs of bare spawns, so that a busier minute meets both."""
-    async with ready_stack("process", 4, QUARTER) as (stack, bus, bundle):
+    async with ready_stack("process", PROCESS_SLOTS, QUARTER) as (stack, bus, bundle):
         with floors.program_folder(stack.folder / "bare") as folder:
             before, workers = await floors.best_spawn_rate(folder, 200, sys.executable)
             alone = await floors.spawn_rate(sys.executable, folder, 40, 1)
@@ -93,7 +95,7 @@ async def process() -> list[Figure]:
             note=f"p99 {percentile(times, 0.99) * 1000:.0f} ms; jobd 42, pyoco 26, Ray 1,500 ms",
         ),
         Figure(
-            "400 processes of print(1), 4 slots",
+            f"400 processes of print(1), {PROCESS_SLOTS} slots",
             rate,
             "jobs/s",
             bar=max(PROCESS_RATE_BAR, SPAWN_SHARE * spawned),
