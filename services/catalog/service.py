@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from bus import subjects
 from bus.connection import Bus
-from bus.records import Change, Records
+from bus.errors import Corrupt
+from bus.follow import follow
+from bus.records import Change, read_change
 from bus.serve import Route, serve
 from schemas.job import Record
 from schemas.requests import JobList, ListJobs
 from services.catalog.index import Index
+
+log = logging.getLogger(__name__)
 
 BATCH = 500
 """Changes of one transaction."""
@@ -66,8 +71,14 @@ class Catalog:
                 await asyncio.sleep(PAUSE)
 
     async def _read(self, after: int) -> None:
-        async with contextlib.aclosing(Records(self._bus).changes(after)) as changes:
-            async for change in changes:
+        deliveries = follow(self._bus, "JOBS", subjects.JOBS_ALL, after=after)
+        async with contextlib.aclosing(deliveries):
+            async for delivery in deliveries:
+                try:
+                    change = read_change(delivery)
+                except Corrupt as error:
+                    log.error("fact %d is left out: %s", delivery.sequence, error)
+                    continue
                 await self._news.put(change)
 
     async def _take(self, changes: list[Change]) -> None:
