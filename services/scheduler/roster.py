@@ -17,7 +17,8 @@ from schemas.worker import Beat, Capacity, WorkerRecord
 log = logging.getLogger(__name__)
 
 WRITE_EVERY = 2.0
-"""Seconds between two writes of a worker whose beats only change its load."""
+"""Most seconds between two writes of a worker whose beats only change its load: the other
+replicas hear of it by these alone, so with a short ``lost_after`` they come more often."""
 
 
 @dataclass
@@ -40,6 +41,7 @@ class Roster:
         self._drains = Bucket(bus, "drains")
         self._canary = Bucket(bus, "requests")
         self._lost_after = lost_after
+        self._write_every = min(WRITE_EVERY, lost_after / 6)
         self._known: dict[str, Known] = {}
         self._draining: set[str] = set()
 
@@ -63,10 +65,14 @@ class Roster:
         was_silent = before is not None and before.silence >= self._lost_after
         known = Known(record, written=before.written if before else 0.0)
         self._known[beat.worker] = known
-        if changed or time.monotonic() - known.written >= WRITE_EVERY:
+        if changed or time.monotonic() - known.written >= self._write_every:
             known.written = time.monotonic()
             await self._bucket.put(beat.worker, encode(record)[0])
         return changed or was_silent
+
+    def drains(self, worker: str) -> bool:
+        """Whether an admin asked it to take nothing new."""
+        return worker in self._draining
 
     async def drain(self, worker: str, drain: bool) -> None:
         """Outlives restarts of agent, scheduler and broker."""
