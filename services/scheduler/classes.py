@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterable, Mapping
 
 from bus import subjects
 from bus.codec import decode, encode
 from bus.connection import Bus
+from bus.errors import Corrupt
+from bus.follow import follow
 from bus.kv import Bucket
 from bus.layout import declare_class, declare_pool
-from schemas.worker import ClassRecord, Command, Requirement
-from services.scheduler.policy import CLASSES, class_name, rounded
+from schemas.worker import Capacity, ClassRecord, Command, Requirement, WorkerRecord
+from services.scheduler.policy import CLASSES, class_name, widened
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +34,18 @@ class Classes:
             record = decode(ClassRecord, entry.value, None)
             self._known[record.pool, record.name] = record
 
+    async def listen(self) -> None:
+        """Takes in the classes that other replicas make: they may be gone when a worker asks."""
+        async for delivery in follow(
+            self._bus, "KV_classes", "$KV.classes.>", last_per_subject=True
+        ):
+            try:
+                record = decode(ClassRecord, delivery.data, None)
+            except Corrupt as error:
+                log.error("%s cannot be read: %s", delivery.subject, error)
+                continue
+            self._known.setdefault((record.pool, record.name), record)
+
     def of(self, pool: str) -> tuple[ClassRecord, ...]:
         return tuple(record for (owner, _), record in self._known.items() if owner == pool)
 
@@ -40,10 +55,12 @@ class Classes:
             await declare_pool(self._bus, pool, self._replicas)
             self._pools.add(pool)
 
-    async def ensure(self, pool: str, asked: Requirement, workers: list[str]) -> str:
+    async def ensure(
+        self, pool: str, asked: Requirement, workers: Mapping[str, WorkerRecord]
+    ) -> str:
         """The class that takes such a job, made where it is missing; ``workers`` are nudged."""
         if (pool, class_name(asked)) not in self._known and len(self.of(pool)) >= CLASSES:
-            asked = rounded(asked)
+            asked = widened(asked, capacities(workers.values()))
         name = class_name(asked)
         if (pool, name) in self._known:
             return name
@@ -57,3 +74,7 @@ class Classes:
             nudge = Command(classes=self.of(pool))
             await self._bus.publish(subjects.command(worker, "classes"), nudge)
         return name
+
+
+def capacities(workers: Iterable[WorkerRecord]) -> list[Capacity]:
+    return [worker.beat.capacity for worker in workers]

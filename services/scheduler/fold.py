@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import heapq
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,16 +15,18 @@ from services.scheduler.policy import order, requirement
 
 Place = tuple[tuple[int, str], str]
 """Order and id of a waiting job."""
+Line = tuple[float, int, int]
+"""A requirement, as a key that is cheap to hash."""
 
 
 @dataclass
 class PoolJobs:
     """The live jobs of one pool, by what the policy asks of them."""
 
-    waiting: list[Place] = field(default_factory=list)
-    """In the order in which they go."""
-    delayed: dict[str, float] = field(default_factory=dict)
-    """Waiting job to the time before which it does not go."""
+    lines: dict[Line, list[Place]] = field(default_factory=dict)
+    """Waiting jobs whose time has come, by requirement, in the order in which they go."""
+    delayed: list[tuple[float, str]] = field(default_factory=list)
+    """A heap of the other waiting jobs, with the time before which they do not go."""
     queued: dict[str, Requirement] = field(default_factory=dict)
     held: dict[str, tuple[str, Requirement]] = field(default_factory=dict)
     """Job to worker and requirement."""
@@ -54,17 +57,32 @@ class Fold:
         self._add(record)
         return True
 
-    def waiting(self, pool: str) -> Iterator[Record]:
-        """In the order in which they go."""
-        for _, job in list(self.pools[pool].waiting):
+    def lines(self, pool: str) -> list[Iterator[Record]]:
+        """Waiting jobs that may go, a line for each requirement; for use before the next step."""
+        return [
+            (self._jobs[job].record for _, job in line) for line in self.pools[pool].lines.values()
+        ]
+
+    def come_due(self, pool: str, now: float) -> float | None:
+        """Puts the retries whose time has come into their lines; when the next one's comes."""
+        jobs = self.pools[pool]
+        while jobs.delayed:
+            at, job = jobs.delayed[0]
             stored = self._jobs.get(job)
-            if stored is not None:
-                yield stored.record
+            stands = stored is not None and delayed_until(stored.record) == at
+            if stands and at > now:
+                return at
+            heapq.heappop(jobs.delayed)
+            if stored is not None and stands:
+                line_up(jobs, stored.record)
+        return None
 
     def ahead(self, record: Record) -> int:
         jobs = self.pools[record.spec.pool]
         if record.state is State.WAITING:
-            return len(jobs.queued) + bisect.bisect_left(jobs.waiting, (order(record), record.id))
+            place = (order(record), record.id)
+            before = sum(bisect.bisect_left(line, place) for line in jobs.lines.values())
+            return len(jobs.queued) + before
         return sum(1 for job in jobs.queued if job < record.id)
 
     def held_by(self, worker: str) -> list[Record]:
@@ -88,9 +106,10 @@ class Fold:
         pool = self.pools[record.spec.pool]
         current = record.current
         if record.state is State.WAITING:
-            bisect.insort(pool.waiting, (order(record), record.id))
-            if record.not_before is not None:
-                pool.delayed[record.id] = record.not_before
+            if record.not_before is None:
+                line_up(pool, record)
+            else:
+                heapq.heappush(pool.delayed, (record.not_before, record.id))
         elif record.state is State.QUEUED:
             pool.queued[record.id] = requirement(record)
         elif current is not None:
@@ -101,12 +120,32 @@ class Fold:
         pool = self.pools[record.spec.pool]
         current = record.current
         if record.state is State.WAITING:
-            place = (order(record), record.id)
-            at = bisect.bisect_left(pool.waiting, place)
-            if at < len(pool.waiting) and pool.waiting[at] == place:
-                del pool.waiting[at]
-        pool.delayed.pop(record.id, None)
+            step_out(pool, record)
         pool.queued.pop(record.id, None)
         pool.held.pop(record.id, None)
         if current is not None:
             self._workers[current.worker].discard(record.id)
+
+
+def delayed_until(record: Record) -> float | None:
+    return record.not_before if record.state is State.WAITING else None
+
+
+def line_of(record: Record) -> Line:
+    resources = record.spec.resources
+    return resources.cpus, resources.memory, resources.gpus
+
+
+def line_up(pool: PoolJobs, record: Record) -> None:
+    bisect.insort(pool.lines.setdefault(line_of(record), []), (order(record), record.id))
+
+
+def step_out(pool: PoolJobs, record: Record) -> None:
+    """Out of its line, if it stands in one: a retry may not have come due."""
+    line = pool.lines.get(line_of(record), [])
+    place = (order(record), record.id)
+    at = bisect.bisect_left(line, place)
+    if at < len(line) and line[at] == place:
+        del line[at]
+        if not line:
+            del pool.lines[line_of(record)]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import heapq
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from schemas.job import Record
-from schemas.spec import Resources
 from schemas.worker import Capacity, Requirement, WorkerRecord
 
 MARGIN = 2
@@ -34,6 +34,20 @@ def rounded(asked: Requirement) -> Requirement:
         cpus=float(power_of_two(asked.cpus)),
         memory=power_of_two(asked.memory / (1 << 20)) << 20,
         gpus=power_of_two(asked.gpus) if asked.gpus else 0,
+    )
+
+
+def widened(asked: Requirement, rooms: Iterable[Capacity]) -> Requirement:
+    """Rounded, but not beyond the smallest worker that takes it: one that nobody has is no use."""
+    up = rounded(asked)
+    fitting = [room for room in rooms if fits(asked, room)]
+    if not fitting or any(fits(up, room) for room in fitting):
+        return up
+    room = min(fitting, key=lambda one: (one.gpus, one.memory, one.cpus))
+    return Requirement(
+        cpus=min(up.cpus, room.cpus),
+        memory=min(up.memory, room.memory),
+        gpus=min(up.gpus, room.gpus),
     )
 
 
@@ -114,26 +128,32 @@ def resting(worker: WorkerRecord) -> bool:
     return worker.drain or worker.beat.draining
 
 
-def release(waiting: Iterable[Record], view: PoolView, now: float) -> list[Record]:
-    """Those that go now. ``waiting`` comes in the order in which jobs go (``order``).
+def release(lines: Iterable[Iterable[Record]], view: PoolView) -> list[Record]:
+    """Those that go now. A line holds jobs of one requirement in the order in which they go.
 
-    A job that does not fit anywhere now does not stop smaller ones behind it.
+    A line whose first job does not fit anywhere now does not stop the others, and nothing behind
+    that job is looked at: the work grows with what goes and with the lines, not with who waits.
     """
     room = room_of(view)
     going: list[Record] = []
-    refused: set[Resources] = set()
-    for record in waiting:
-        if room.full:
-            break
-        wanted = record.spec.resources
-        if wanted in refused or (record.not_before is not None and record.not_before > now):
-            continue
+    heads: list[tuple[tuple[int, str], Record, Iterator[Record]]] = []
+    for line in map(iter, lines):
+        push(heads, line)
+    while heads and not room.full:
+        _, record, line = heapq.heappop(heads)
         asked = requirement(record)
         if could_ever(asked, view) and room.take(asked):
             going.append(record)
-        else:
-            refused.add(wanted)
+            push(heads, line)
     return going
+
+
+def push(
+    heads: list[tuple[tuple[int, str], Record, Iterator[Record]]], line: Iterator[Record]
+) -> None:
+    record = next(line, None)
+    if record is not None:
+        heapq.heappush(heads, (order(record), record, line))
 
 
 def order(record: Record) -> tuple[int, str]:

@@ -10,8 +10,8 @@ from collections import defaultdict
 
 from bus import subjects
 from bus.connection import Bus
-from bus.errors import BusError, NotFound, Refused
-from bus.follow import follow
+from bus.errors import BusError, Corrupt, NotFound, Refused
+from bus.follow import Delivery, follow
 from bus.records import Records, read_change
 from bus.serve import Route, serve
 from bus.tickets import publish_ticket, withdraw_ticket
@@ -35,6 +35,7 @@ from services.scheduler import policy, transitions
 from services.scheduler.classes import Classes
 from services.scheduler.config import SchedulerConfig
 from services.scheduler.fold import Fold
+from services.scheduler.missing import Missing
 from services.scheduler.roster import Roster
 from services.scheduler.steps import Steps
 from services.scheduler.transitions import Refusal, Step
@@ -63,7 +64,9 @@ class Scheduler:
         self._roster = Roster(bus, config.lost_after)
         self._dirty: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self._any = asyncio.Event()
-        self._missing: dict[tuple[str, str, int], float] = {}
+        self._missing = Missing(config.unknown_after)
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._replaying = True
         self._tasks: asyncio.TaskGroup | None = None
 
     async def run(self) -> None:
@@ -73,6 +76,7 @@ class Scheduler:
             self._tasks = tasks
             tasks.create_task(self._follow_jobs())
             tasks.create_task(self._roster.listen(self._any))
+            tasks.create_task(self._classes.listen())
             tasks.create_task(self._wake_all())
             tasks.create_task(self._steps.trim())
             tasks.create_task(self._sweep())
@@ -93,11 +97,21 @@ class Scheduler:
 
     async def _follow_jobs(self) -> None:
         async for delivery in follow(self._bus, "JOBS", subjects.JOBS_ALL):
-            if self._steps.wrote(delivery.sequence):
-                continue
+            if not self._steps.wrote(delivery.sequence):
+                self._take_in(delivery)
+            self._replaying = self._replaying and delivery.pending > 0
+
+    def _take_in(self, delivery: Delivery) -> None:
+        try:
             change = read_change(delivery)
-            if self._fold.apply(change.record, change.sequence, change.fact):
-                self._wake(change.record.spec.pool)
+        except Corrupt as error:
+            log.error("fact %d, %s, is left out: %s", delivery.sequence, delivery.subject, error)
+            return
+        was_live = self._fold.get(change.record.id) is not None
+        if self._fold.apply(change.record, change.sequence, change.fact):
+            self._wake(change.record.spec.pool)
+        if self._replaying and was_live and change.record.state.ended:
+            self._steps.finish(change.record.id)
 
     def _wake(self, pool: str) -> None:
         if pool not in self._dirty:
@@ -123,28 +137,37 @@ class Scheduler:
                 log.warning("releasing jobs of pool %s: %s", pool, error)
 
     async def _release_now(self, pool: str) -> None:
-        now = time.time()
-        going = policy.release(self._fold.waiting(pool), self._view(pool), now)
+        self._wake_later(pool, self._fold.come_due(pool, time.time()))
+        going = policy.release(self._fold.lines(pool), self._view(pool))
         for start in range(0, len(going), RELEASES):
             async with asyncio.TaskGroup() as tasks:
                 for record in going[start : start + RELEASES]:
                     tasks.create_task(self._queue(record))
-        later = [at for at in self._fold.pools[pool].delayed.values() if at > now]
-        if later:
-            asyncio.get_running_loop().call_later(min(later) - now + 0.01, self._dirty[pool].set)
+
+    def _wake_later(self, pool: str, at: float | None) -> None:
+        """One timer a pool: for the next retry whose time has not come."""
+        timer = self._timers.pop(pool, None)
+        if timer is not None:
+            timer.cancel()
+        if at is not None:
+            wait = max(0.0, at - time.time()) + 0.01
+            loop = asyncio.get_running_loop()
+            self._timers[pool] = loop.call_later(wait, self._dirty[pool].set)
 
     async def _queue(self, record: Record) -> None:
         """Writes ``queued``, then the ticket; the sweep repeats what fails here."""
         pool = record.spec.pool
         try:
             name = await self._classes.ensure(
-                pool, policy.requirement(record), list(self._roster.online(pool))
+                pool, policy.requirement(record), self._roster.online(pool)
             )
             decision, _ = await self._steps.take(
                 record.id, lambda newest, now: transitions.queue(newest, name, now)
             )
             if isinstance(decision, Step):
                 await publish_ticket(self._bus, pool, name, record.id)
+                if self._fold.get(record.id) is None:
+                    await withdraw_ticket(self._bus, pool, record.id)
         except BusError as error:
             log.warning("%s could not be queued yet: %s", record.id, error)
 
@@ -193,7 +216,7 @@ class Scheduler:
             raise Refused(no_job(asked.job)) from error
         if record.state is State.CANCELLING:
             await self._tell_to_stop(record)
-        elif record.state is State.CANCELLED and not record.attempts:
+        elif record.state is State.CANCELLED:
             await withdraw_ticket(self._bus, record.spec.pool, record.id)
         self._wake(record.spec.pool)
         return CancelAnswer(record=record)
@@ -235,16 +258,16 @@ class Scheduler:
         await self._classes.pool(beat.pool)
         if await self._roster.hear(beat):
             self._wake(beat.pool)
-        listed = {(key.job, key.attempt) for key in (*beat.held, *beat.ends)}
         held = self._fold.held_by(beat.worker)
-        await self._find_forgotten(beat, held, listed)
+        for record in self._missing.overdue(beat, held, time.monotonic()):
+            await self._lose(record, beat.worker, f"{beat.worker} does not know of it any more")
         stop = [stop_of(record) for record in held if record.state is State.CANCELLING]
         stop += await self._superseded(beat)
         return BeatAnswer(
             sent_at=beat.sent_at,
             stop=tuple(stop),
             classes=self._classes.of(beat.pool),
-            drain=self._roster.online()[beat.worker].drain,
+            drain=self._roster.drains(beat.worker),
         )
 
     async def _superseded(self, beat: Beat) -> list[Stop]:
@@ -268,21 +291,6 @@ class Scheduler:
             beat.worker,
         )
         return ours and record.state.held
-
-    async def _find_forgotten(
-        self, beat: Beat, held: list[Record], listed: set[tuple[str, int]]
-    ) -> None:
-        """What the record gives to a worker and the worker does not list for too long is lost."""
-        now = time.monotonic()
-        for record in held:
-            mark = (beat.worker, record.id, record.attempt)
-            if (record.id, record.attempt) in listed:
-                self._missing.pop(mark, None)
-                continue
-            since = self._missing.setdefault(mark, now)
-            if now - since > self._config.unknown_after:
-                self._missing.pop(mark, None)
-                await self._lose(record, beat.worker, f"{beat.worker} does not know of it any more")
 
     async def _lose(self, record: Record, worker: str, detail: str) -> None:
         attempt = record.attempt

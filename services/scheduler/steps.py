@@ -31,7 +31,7 @@ class Steps:
     def __init__(self, bus: Bus, fold: Fold) -> None:
         self._records = Records(bus)
         self._fold = fold
-        self.finished: asyncio.Queue[str] = asyncio.Queue(100_000)
+        self._finished: asyncio.Queue[str] = asyncio.Queue(100_000)
         """Ended jobs whose older facts can be dropped."""
         self._written_at = 0.0
         self._own: set[int] = set()
@@ -82,13 +82,18 @@ class Steps:
         self._written_at = time.monotonic()
         if sequence > self._followed:
             self._own.add(sequence)
-        if step.record.state.ended and not self.finished.full():
-            self.finished.put_nowait(step.record.id)
+        if step.record.state.ended:
+            self.finish(step.record.id)
+
+    def finish(self, job: str) -> None:
+        """It ended: its older facts go when there is time. Beyond the queue they stay."""
+        if not self._finished.full():
+            self._finished.put_nowait(job)
 
     async def trim(self, pause: float = 0.02) -> None:
         """Drops the older facts of ended jobs, while nothing else is written or many wait."""
         while True:
-            job = await self.finished.get()
+            job = await self._finished.get()
             await self._until_quiet()
             try:
                 await self._records.keep_last(job)
@@ -97,7 +102,7 @@ class Steps:
             await asyncio.sleep(pause)
 
     async def _until_quiet(self) -> None:
-        while self.finished.qsize() < MANY:
+        while self._finished.qsize() < MANY:
             left = self._written_at + QUIET - time.monotonic()
             if left <= 0:
                 return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -48,45 +49,59 @@ def view(
 ONE = Requirement(cpus=1.0, memory=2 * GIBIBYTE)
 
 
+def lines(jobs: list[Record]) -> list[list[Record]]:
+    """As the fold keeps them: one line for each requirement, in order."""
+    found: dict[Requirement, list[Record]] = {}
+    for record in sorted(jobs, key=policy.order):
+        found.setdefault(policy.requirement(record), []).append(record)
+    return list(found.values())
+
+
 def names(records: list[Record], jobs: list[Record]) -> list[int]:
     return [jobs.index(record) for record in records]
 
 
 def test_priority_goes_before_age() -> None:
     jobs = [job(0), job(1), job(2, priority=5)]
-    ordered = sorted(jobs, key=policy.order)
-    assert names(policy.release(ordered, view(worker()), 0.0), jobs) == [2, 0, 1]
+    assert names(policy.release(lines(jobs), view(worker())), jobs) == [2, 0, 1]
+
+
+def test_priority_and_age_hold_over_jobs_of_different_sizes() -> None:
+    jobs = [job(0), job(1, cpus=0.5), job(2), job(3, cpus=0.5, priority=5)]
+    assert names(policy.release(lines(jobs), view(worker())), jobs) == [3, 0, 1, 2]
+
+
+def test_nobody_behind_a_job_that_does_not_fit_is_looked_at() -> None:
+    def line() -> Iterator[Record]:
+        yield job(0, gpus=1)
+        raise AssertionError("looked further")
+
+    assert policy.release([line()], view(worker())) == []
 
 
 def test_no_more_goes_than_there_is_room_for_and_the_margin() -> None:
     jobs = [job(n) for n in range(20)]
-    assert len(policy.release(jobs, view(worker()), 0.0)) == 4 + MARGIN
+    assert len(policy.release(lines(jobs), view(worker()))) == 4 + MARGIN
 
 
 def test_what_records_and_tickets_hold_is_not_given_again() -> None:
     jobs = [job(n) for n in range(20)]
     held = (("w1", ONE), ("w1", ONE))
-    assert len(policy.release(jobs, view(worker(), held=held), 0.0)) == 2 + MARGIN
+    assert len(policy.release(lines(jobs), view(worker(), held=held))) == 2 + MARGIN
     busy = view(worker(), held=held, unclaimed=(ONE, ONE))
-    assert len(policy.release(jobs, busy, 0.0)) == MARGIN
+    assert len(policy.release(lines(jobs), busy)) == MARGIN
     full = view(worker(), held=held, unclaimed=(ONE, ONE, ONE, ONE))
-    assert policy.release(jobs, full, 0.0) == []
+    assert policy.release(lines(jobs), full) == []
 
 
 def test_a_big_job_does_not_stop_the_small_ones_behind_it() -> None:
     jobs = [job(0, cpus=64), job(1)]
-    assert names(policy.release(jobs, view(worker()), 0.0), jobs) == [1]
-
-
-def test_a_retry_waits_for_its_time() -> None:
-    jobs = [job(0, not_before=50.0)]
-    assert policy.release(jobs, view(worker()), 49.0) == []
-    assert policy.release(jobs, view(worker()), 50.0) == jobs
+    assert names(policy.release(lines(jobs), view(worker())), jobs) == [1]
 
 
 @pytest.mark.parametrize("workers", [(), (worker(drain=True),)])
 def test_nothing_goes_where_nobody_takes_it(workers: tuple[WorkerRecord, ...]) -> None:
-    assert policy.release([job(0)], view(*workers), 0.0) == []
+    assert policy.release(lines([job(0)]), view(*workers)) == []
 
 
 @pytest.mark.parametrize(
@@ -143,6 +158,15 @@ def test_rounding_never_asks_for_less(cpus: float, memory: int, gpus: int) -> No
     assert policy.rounded(up) == up
 
 
+def test_a_class_is_not_widened_beyond_the_worker_that_takes_it() -> None:
+    asked = Requirement(cpus=3.0, memory=40 * GIBIBYTE, gpus=0)
+    small = Capacity(cpus=6.0, memory=48 * GIBIBYTE, gpus=0, slots=8)
+    big = Capacity(cpus=64.0, memory=256 * GIBIBYTE, gpus=8, slots=64)
+    assert policy.widened(asked, [small]).memory == 48 * GIBIBYTE
+    assert policy.widened(asked, [small, big]) == policy.rounded(asked)
+    assert policy.widened(asked, []) == policy.rounded(asked)
+
+
 @given(
     st.lists(st.integers(min_value=1, max_value=8), max_size=6),
     st.lists(st.sampled_from([0.5, 1.0, 2.0, 4.0]), max_size=40),
@@ -152,7 +176,7 @@ def test_released_jobs_fit_into_the_room_but_for_the_margin(
 ) -> None:
     workers = [worker(f"w{n}", slots=s, cpus=float(s)) for n, s in enumerate(slots)]
     jobs = [job(n, cpus=c, memory="16m") for n, c in enumerate(cpus)]
-    going = policy.release(jobs, view(*workers), 0.0)
+    going = policy.release(lines(jobs), view(*workers))
     asked = sorted((r.spec.resources.cpus for r in going), reverse=True)
     assert sum(asked[MARGIN:]) <= sum(slots)
     assert len(going) <= sum(slots) + MARGIN
