@@ -65,10 +65,10 @@ class Fetcher:
             with contextlib.suppress(Exception):
                 await self._subscription.unsubscribe()
 
-    async def ask(self, batch: int) -> None:
-        """One more pull request for ``batch`` messages."""
+    async def ask(self, batch: int, expires: float = EXPIRES) -> None:
+        """One more pull request for ``batch`` messages; ``expires`` is in seconds."""
         self.owed += batch
-        body = {"batch": batch, "expires": int(EXPIRES * SECOND)}
+        body = {"batch": batch, "expires": int(expires * SECOND)}
         await self._client.publish(self._subject, json.dumps(body).encode(), reply=self._inbox)
 
     async def next(self) -> Msg | None:

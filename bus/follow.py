@@ -16,7 +16,7 @@ from nats.errors import Error
 
 from bus.connection import Bus, backoff
 from bus.errors import BusError, NotFound
-from bus.fetch import Fetcher, PullBroken
+from bus.fetch import EXPIRES, Fetcher, PullBroken
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +24,8 @@ BATCH = 256
 """Messages asked for at one time: bounds what a slow reader holds in memory."""
 INACTIVE = 60.0
 """Seconds after which the server drops a reader that went away without a word."""
+STORED_WITHIN = 2.0
+"""Seconds in which the server gives out what is stored already."""
 SECOND = 1_000_000_000
 SAME = 1e-4
 """Seconds by which the times of one message may differ after being rounded on the way."""
@@ -61,6 +63,15 @@ class Options:
     stop_at_end: bool
     batch: int
     bulk: bool
+
+    @property
+    def expires(self) -> float:
+        return STORED_WITHIN if self.stop_at_end else EXPIRES
+
+    def nothing_came(self) -> None:
+        """Raises ``PullBroken`` where that cannot be: ask anew how much is stored."""
+        if self.stop_at_end:
+            raise PullBroken("the rest was purged meanwhile, or the server stalls")
 
 
 async def follow(
@@ -120,11 +131,15 @@ async def look_back(bus: Bus, stream: str, place: Place) -> None:
             found = await bus.api(f"STREAM.MSG.GET.{stream}", {"seq": place.after})
         except NotFound:
             return
-        stored = datetime.fromisoformat(found["message"]["time"][:26].rstrip("Z") + "+00:00")
-        if abs(stored.timestamp() - place.time) < SAME:
+        if abs(stored_time(found["message"]) - place.time) < SAME:
             return
     log.warning("%s lost the end that was read already", stream)
     place.since = datetime.fromtimestamp(place.time + SAME, UTC).isoformat()
+
+
+def stored_time(message: dict[str, Any]) -> float:
+    """Unix seconds; of a message as ``STREAM.MSG.GET`` answers it, to the nanosecond."""
+    return datetime.fromisoformat(message["time"][:26].rstrip("Z") + "+00:00").timestamp()
 
 
 async def last_sequence(bus: Bus, stream: str) -> int:
@@ -151,11 +166,12 @@ async def read_consumer(
         try:
             while True:
                 if fetcher.owed <= options.batch // 2:
-                    await fetcher.ask(options.batch - fetcher.owed)
+                    await fetcher.ask(options.batch - fetcher.owed, options.expires)
                 if not options.bulk and bus.nc is not client:
                     raise PullBroken("the client was rebuilt")
                 message = await fetcher.next()
                 if message is None:
+                    options.nothing_came()
                     continue
                 delivery, serial = read_delivery(message)
                 if serial != expected:

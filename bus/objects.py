@@ -14,46 +14,26 @@ import json
 import secrets
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
 
 from nats.aio.client import Client
-from nats.errors import ConnectionClosedError
+from nats.errors import ConnectionClosedError, NoRespondersError
 from nats.errors import TimeoutError as NatsTimeout
 
-from bus.connection import API_TIMEOUT, Bus, ask, raise_error
+from bus.connection import API_TIMEOUT, Bus, ask
 from bus.errors import Corrupt, NotFound, Unanswered
-from bus.follow import follow
+from bus.follow import follow, stored_time
+from bus.object_meta import CHUNK as CHUNK
+from bus.object_meta import ObjectInfo as ObjectInfo
+from bus.object_meta import meta_json, meta_subject, read_info
 
-CHUNK = 512 * 1024
-"""Bytes of one message."""
 EXPECTED = "Nats-Expected-Last-Subject-Sequence"
 WINDOW = 8
 """Chunks on their way at one time, in either direction."""
 CHUNK_TIMEOUT = 30.0
 """Seconds that one chunk may take to be stored or to come."""
-
-
-@dataclass(frozen=True)
-class ObjectInfo:
-    """What is known of a stored object."""
-
-    bucket: str
-    name: str
-    id: str
-    """Its chunks lie on ``$O.<bucket>.C.<id>``."""
-    size: int
-    chunks: int
-    digest: str
-    """sha256, as hexadecimal digits."""
-    modified: float = 0.0
-    metadata: dict[str, str] = field(default_factory=dict)
-    revision: int = 0
-    """Sequence of its description: what a put that replaces it can expect."""
-
-    @property
-    def chunk_subject(self) -> str:
-        return f"$O.{self.bucket}.C.{self.id}"
+QUICK = 64 * 1024
+"""Bytes that are hashed sooner than a thread is asked to."""
 
 
 class Objects:
@@ -76,12 +56,13 @@ class Objects:
         With ``expected`` only if its description still has that revision (0: never written), or
         else ``Conflict``.
 
-        The name exists only once everything is stored. A put that fails takes its chunks away.
+        The name exists only once everything is stored. A put that fails takes its chunks away;
+        what one that was killed leaves, ``sweep`` frees.
         Raises ``StoreFull`` and ``Unanswered``.
         """
         client = await self._bus.bulk()
         put = Put(self._bus, client, bucket, name)
-        old = await self.find(bucket, name)
+        old = None if expected == 0 else await self.find(bucket, name)
         try:
             async for piece in rechunk(chunks, CHUNK):
                 await put.add(piece)
@@ -117,15 +98,23 @@ class Objects:
         The digest is checked at the end: until then, what came may be wrong.
         """
         info = await self.info(bucket, name)
-        digest, size = hashlib.sha256(), 0
+        check = Check(info)
         if info.chunks:
             async with contextlib.aclosing(self._chunks(info)) as chunks:
                 async for data in chunks:
-                    await asyncio.to_thread(digest.update, data)
-                    size += len(data)
+                    await check.add(data)
                     yield data
-        if size != info.size or digest.hexdigest() != info.digest:
-            raise Corrupt(f"{bucket}/{name}: {size} bytes read, {info.size} were stored")
+        check.done()
+
+    async def read(self, info: ObjectInfo) -> bytes:
+        """All of a small object, without a consumer; raises ``Corrupt``."""
+        check, parts, cursor = Check(info), [], 0
+        for _ in range(info.chunks):
+            data, cursor = await self.chunk(info, cursor)
+            await check.add(data)
+            parts.append(data)
+        check.done()
+        return b"".join(parts)
 
     async def _chunks(self, info: ObjectInfo) -> AsyncGenerator[bytes, None]:
         left = info.chunks
@@ -152,7 +141,7 @@ class Objects:
         subject = f"$JS.API.DIRECT.GET.OBJ_{info.bucket}"
         try:
             reply = await ask(client, subject, body, API_TIMEOUT)
-        except (NatsTimeout, ConnectionClosedError) as error:
+        except (NatsTimeout, NoRespondersError, ConnectionClosedError) as error:
             raise Unanswered(subject, API_TIMEOUT) from error
         headers = reply.headers or {}
         if "Nats-Sequence" not in headers:
@@ -183,6 +172,36 @@ class Objects:
                 if info is not None:
                     yield info
 
+    async def sweep(self, bucket: str, age: float) -> int:
+        """Frees chunks without a name whose last one came ``age`` seconds ago; their objects."""
+        orphans = await self._chunk_subjects(bucket)
+        async for info in self.list(bucket):
+            orphans.discard(info.chunk_subject)
+        freed = 0
+        for subject in orphans:
+            if await self._last_time(bucket, subject) < time.time() - age:
+                await self._purge(bucket, subject)
+                freed += 1
+        return freed
+
+    async def _chunk_subjects(self, bucket: str) -> set[str]:
+        found: set[str] = set()
+        while True:
+            body = {"subjects_filter": f"$O.{bucket}.C.>", "offset": len(found)}
+            info = await self._bus.api(f"STREAM.INFO.OBJ_{bucket}", body)
+            page = info["state"].get("subjects") or {}
+            found.update(page)
+            if not page or len(found) >= info.get("total", 0):
+                return found
+
+    async def _last_time(self, bucket: str, subject: str) -> float:
+        """When the last chunk was stored; now, where there is none any more."""
+        try:
+            found = await self._bus.api(f"STREAM.MSG.GET.OBJ_{bucket}", {"last_by_subj": subject})
+        except NotFound:
+            return time.time()
+        return stored_time(found["message"])
+
     async def _abandon(self, put: Put) -> None:
         with contextlib.suppress(Exception):
             async with asyncio.timeout(API_TIMEOUT):
@@ -209,7 +228,7 @@ class Put:
         self._flying: list[asyncio.Task[None]] = []
 
     async def add(self, piece: bytes) -> None:
-        await asyncio.to_thread(self._digest.update, piece)
+        await hash_in(self._digest, piece)
         self._size += len(piece)
         self._chunks += 1
         while len(self._flying) >= WINDOW:
@@ -239,11 +258,34 @@ class Put:
         await asyncio.gather(*self._flying, return_exceptions=True)
 
     async def _send(self, piece: bytes) -> None:
-        try:
-            reply = await ask(self._client, self.subject, piece, CHUNK_TIMEOUT)
-        except (NatsTimeout, ConnectionClosedError) as error:
-            raise Unanswered(self.subject, CHUNK_TIMEOUT) from error
-        raise_error(json.loads(reply.data))
+        await self._bus.append(self.subject, piece, timeout=CHUNK_TIMEOUT, client=self._client)
+
+
+class Check:
+    """Whether what came is what was stored."""
+
+    def __init__(self, info: ObjectInfo) -> None:
+        self._info = info
+        self._digest = hashlib.sha256()
+        self._size = 0
+
+    async def add(self, data: bytes) -> None:
+        await hash_in(self._digest, data)
+        self._size += len(data)
+
+    def done(self) -> None:
+        info = self._info
+        if self._size != info.size or self._digest.hexdigest() != info.digest:
+            raise Corrupt(
+                f"{info.bucket}/{info.name}: {self._size} bytes read, {info.size} were stored"
+            )
+
+
+async def hash_in(digest: hashlib._Hash, data: bytes) -> None:
+    if len(data) <= QUICK:
+        digest.update(data)
+    else:
+        await asyncio.to_thread(digest.update, data)
 
 
 async def rechunk(pieces: AsyncIterable[bytes], size: int) -> AsyncIterator[bytes]:
@@ -259,42 +301,3 @@ async def rechunk(pieces: AsyncIterable[bytes], size: int) -> AsyncIterator[byte
             del buffer[:size]
     if buffer:
         yield bytes(buffer)
-
-
-def meta_subject(bucket: str, name: str) -> str:
-    return f"$O.{bucket}.M.{base64.urlsafe_b64encode(name.encode()).decode()}"
-
-
-def meta_json(info: ObjectInfo, deleted: bool = False) -> bytes:
-    digest = base64.urlsafe_b64encode(bytes.fromhex(info.digest)).decode()
-    body: dict[str, Any] = {
-        "name": info.name,
-        "bucket": info.bucket,
-        "nuid": info.id,
-        "size": 0 if deleted else info.size,
-        "chunks": 0 if deleted else info.chunks,
-        "digest": f"SHA-256={digest}",
-        "mtime": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(info.modified)),
-        "metadata": info.metadata,
-        "options": {"max_chunk_size": CHUNK},
-    }
-    if deleted:
-        body["deleted"] = True
-    return json.dumps(body).encode()
-
-
-def read_info(
-    bucket: str, data: bytes, modified: float = 0.0, revision: int = 0
-) -> ObjectInfo | None:
-    try:
-        body = json.loads(data)
-        if body.get("deleted"):
-            return None
-        digest = base64.urlsafe_b64decode(body["digest"].removeprefix("SHA-256=")).hex()
-        return ObjectInfo(
-            bucket, body["name"], body["nuid"], body["size"], body["chunks"], digest, modified,
-            body.get("metadata") or {},
-            revision,
-        )  # fmt: skip
-    except (ValueError, KeyError) as error:
-        raise Corrupt(f"an object's description in {bucket} cannot be read: {error}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -93,3 +94,38 @@ async def test_of_two_puts_that_expect_the_same_revision_one_wins(bus: Bus) -> N
     assert await whole(objects, "a") == b"1"
     await objects.put("bundles", "a", pieces(b"3"), expected=first.revision)
     assert await whole(objects, "a") == b"3"
+
+
+async def test_an_object_that_is_purged_under_its_reader_is_told_and_not_waited_for(
+    bus: Bus,
+) -> None:
+    objects = Objects(bus)
+    info = await objects.put("bundles", "a", pieces(b"x" * (40 * CHUNK)))
+    reader = objects.get("bundles", "a")
+    await anext(reader)
+    await bus.api("STREAM.PURGE.OBJ_bundles", {"filter": info.chunk_subject})
+    async with asyncio.timeout(20):
+        with pytest.raises(Corrupt):
+            async for _ in reader:
+                pass
+
+
+async def test_chunks_of_a_put_that_was_killed_are_swept_when_they_are_old(bus: Bus) -> None:
+    objects = Objects(bus)
+    await objects.put("bundles", "a", pieces(b"x" * (2 * CHUNK)))
+    for _ in range(2):
+        await bus.append("$O.bundles.C.dead", b"orphan")
+    assert await objects.sweep("bundles", 60.0) == 0
+    assert await objects.sweep("bundles", -1.0) == 1
+    assert await whole(objects, "a") == b"x" * (2 * CHUNK)
+    assert await messages(bus) == 3
+
+
+async def test_a_small_object_is_read_in_one_go(bus: Bus) -> None:
+    objects = Objects(bus)
+    data = bytes(n * 31 % 251 for n in range(2 * CHUNK + 5))
+    info = await objects.put("bundles", "a", pieces(data))
+    assert await objects.read(info) == data
+    await objects.delete("bundles", "a")
+    with pytest.raises(Corrupt):
+        await objects.read(info)
