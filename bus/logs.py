@@ -5,39 +5,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import secrets
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
-import msgpack
-import zstandard
-
 from bus import subjects
-from bus.codec import decode, encode
 from bus.connection import Bus
-from bus.errors import BusError, Conflict, Corrupt
+from bus.errors import BusError, Conflict
 from bus.follow import Delivery, follow
-from bus.objects import Objects
 from bus.records import EXPECTED, Change, Records, read_change
-from schemas.job import Record
-from schemas.log import (
-    Cursor,
-    LogChunk,
-    LogIndex,
-    Sealed,
-    Span,
-    Stream,
-    log_headers,
-    read_log,
-)
+from bus.sealed import LogArchive
+from schemas.job import Attempt, Record
+from schemas.log import Cursor, LogChunk, LogIndex, log_headers, read_log
 from schemas.requests import LogEnd
 
 log = logging.getLogger(__name__)
 
 MESSAGE_BYTES = 512 * 1024
 """Most bytes of one log message."""
-LATE = 20.0
-"""Seconds after an attempt's end in which the rest of its log may still come."""
+PATIENCE = (1.0, 20.0, 1.0)
+"""Seconds without news after an attempt's end until the rest of its log is a gap.
+
+After each of them the archive is asked once more whether it has sealed what is missing.
+"""
 UNTOLD = -1
 """The final offset of an attempt that ended without telling one."""
 
@@ -54,6 +43,10 @@ class LogGap:
     rank: int
     offset: int
     size: int
+
+    @property
+    def end(self) -> int:
+        return self.offset + self.size
 
 
 class LogWriter:
@@ -76,99 +69,12 @@ class LogWriter:
         headers = log_headers(chunk)
         headers[EXPECTED] = str(self._sequence)
         try:
-            self._sequence = await self._bus.append(self._subject, chunk.data, headers)
+            self._sequence = await self._bus.append(
+                self._subject, chunk.data, headers, client=await self._bus.bulk()
+            )
         except Conflict as error:
             raise Fenced(f"{self._subject}: {error}") from error
         return self._sequence
-
-
-def index_name(job: str, attempt: int, rank: int) -> str:
-    return f"{job}.{attempt}.{rank}"
-
-
-def pack_block(chunks: list[LogChunk]) -> bytes:
-    """Chunks of one rank, compressed; ``unpack_block`` is its inverse."""
-    rows = [
-        (chunk.offset, chunk.time, [(s.stream.value, s.length) for s in chunk.spans], chunk.data)
-        for chunk in chunks
-    ]
-    packed: bytes = zstandard.compress(msgpack.packb(rows), 3)
-    return packed
-
-
-def unpack_block(attempt: int, rank: int, data: bytes) -> list[LogChunk]:
-    """Raises ``Corrupt``."""
-    try:
-        rows = msgpack.unpackb(zstandard.decompress(data))
-        return [
-            LogChunk(attempt, rank, offset, at, tuple(Span(Stream(s), n) for s, n in spans), body)
-            for offset, at, spans, body in rows
-        ]
-    except (ValueError, zstandard.ZstdError, msgpack.UnpackException) as error:
-        raise Corrupt(f"a sealed block cannot be read: {error}") from error
-
-
-@dataclass(frozen=True)
-class StoredIndex:
-    """An index and the revision that its next write must expect."""
-
-    index: LogIndex
-    revision: int
-
-
-class LogArchive:
-    """The sealed part of logs: blocks and an index for each rank, in the bucket ``logs``."""
-
-    def __init__(self, bus: Bus) -> None:
-        self._objects = Objects(bus)
-
-    async def index(self, job: str, attempt: int, rank: int) -> StoredIndex | None:
-        info = await self._objects.find("logs", index_name(job, attempt, rank))
-        if info is None:
-            return None
-        return StoredIndex(decode(LogIndex, await self._whole(info.name), None), info.revision)
-
-    async def write_index(
-        self, job: str, attempt: int, rank: int, stored: StoredIndex
-    ) -> StoredIndex:
-        """Raises ``Conflict`` where another replica was faster."""
-        info = await self._objects.put(
-            "logs",
-            index_name(job, attempt, rank),
-            once(encode(stored.index)[0]),
-            expected=stored.revision,
-        )
-        return StoredIndex(stored.index, info.revision)
-
-    async def write_block(
-        self, job: str, attempt: int, rank: int, chunks: list[LogChunk]
-    ) -> Sealed:
-        data = await asyncio.to_thread(pack_block, chunks)
-        start, end = chunks[0].offset, chunks[-1].cursor.offset
-        name = f"{index_name(job, attempt, rank)}.{start}.{secrets.token_hex(4)}"
-        await self._objects.put("logs", name, once(data))
-        return Sealed(start=start, end=end, object=name, size=len(data))
-
-    async def drop_block(self, block: Sealed) -> None:
-        await self._objects.delete("logs", block.object)
-
-    async def read(
-        self, attempt: int, rank: int, index: LogIndex, offset: int
-    ) -> AsyncGenerator[LogChunk, None]:
-        for block in index.blocks:
-            if block.end <= offset:
-                continue
-            data = await self._whole(block.object)
-            for chunk in await asyncio.to_thread(unpack_block, attempt, rank, data):
-                if chunk.cursor.offset > offset:
-                    yield chunk.after(offset)
-
-    async def _whole(self, name: str) -> bytes:
-        return b"".join([chunk async for chunk in self._objects.get("logs", name)])
-
-
-async def once(data: bytes) -> AsyncIterator[bytes]:
-    yield data
 
 
 async def read_attempt(
@@ -179,51 +85,91 @@ async def read_attempt(
     With ``wait`` it goes on until the attempt has ended and its final offset was reached, or did
     not come in time (then a gap says how much is missing). Without, it ends at what is stored.
     Accepts only what the worker that the record names has written.
+
+    A gap in the stream is believed at the last look: the archive may have sealed the bytes and
+    trimmed the stream under a slow reader's feet.
     """
     attempt = next((a for a in record.attempts if a.number == after.attempt), None)
     if attempt is None:
         return
-    offset = after.offset
-    archive = LogArchive(bus)
-    stored = await archive.index(record.id, attempt.number, after.rank)
-    if stored is not None:
-        async for chunk in archive.read(attempt.number, after.rank, stored.index, offset):
-            if chunk.offset > offset:
-                yield LogGap(attempt.number, after.rank, offset, chunk.offset - offset)
-            offset = chunk.cursor.offset
-            yield chunk
-        if stored.index.complete:
-            if offset < stored.index.final:
-                rest = stored.index.final - offset
-                yield LogGap(attempt.number, after.rank, offset, rest)
+    wanted = Wanted(record, attempt, after.rank, wait)
+    offset, looks = after.offset, 0
+    while True:
+        index = await sealed_index(bus, wanted)
+        async with contextlib.aclosing(sealed_pieces(bus, wanted, index, offset)) as pieces:
+            async for piece in pieces:
+                offset, looks = piece.end, 0
+                yield piece
+        if index is not None and index.complete:
             return
-    tail = Tail(bus, record, after.rank, attempt.number, attempt.worker, offset, wait)
-    async with contextlib.aclosing(tail.pieces()) as pieces:
-        async for piece in pieces:
-            yield piece
+        tail = Tail(bus, wanted, offset, PATIENCE[looks])
+        async with contextlib.aclosing(tail.pieces()) as pieces:
+            async for piece in pieces:
+                if isinstance(piece, LogGap) and looks < len(PATIENCE) - 1:
+                    looks += 1
+                    break
+                offset, looks = piece.end, 0
+                yield piece
+            else:
+                if await nothing_sealed_behind(bus, wanted, offset):
+                    return
+
+
+async def sealed_index(bus: Bus, wanted: Wanted) -> LogIndex | None:
+    stored = await LogArchive(bus).index(wanted.record.id, wanted.attempt.number, wanted.rank)
+    return stored.index if stored else None
+
+
+async def nothing_sealed_behind(bus: Bus, wanted: Wanted, offset: int) -> bool:
+    """False where the archive sealed the rest, and trimmed all of it, after it was asked."""
+    final = final_offset(wanted.record, wanted.attempt.number, wanted.rank)
+    if final is not None and 0 <= final <= offset:
+        return True
+    index = await sealed_index(bus, wanted)
+    return index is None or index.settled <= offset
+
+
+async def sealed_pieces(
+    bus: Bus, wanted: Wanted, index: LogIndex | None, offset: int
+) -> AsyncGenerator[LogChunk | LogGap, None]:
+    """What is sealed behind ``offset``; of a complete log also the gap at its end."""
+    if index is None:
+        return
+    number = wanted.attempt.number
+    chunks = LogArchive(bus).read(number, wanted.rank, index, offset)
+    async with contextlib.aclosing(chunks):
+        async for chunk in chunks:
+            if chunk.offset > offset:
+                yield LogGap(number, wanted.rank, offset, chunk.offset - offset)
+            offset = chunk.end
+            yield chunk
+    if offset < index.settled:
+        yield LogGap(number, wanted.rank, offset, index.settled - offset)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which log is read, and whether to its end."""
+
+    record: Record
+    attempt: Attempt
+    rank: int
+    wait: bool
 
 
 class Tail:
     """The part of a rank's log that lies in the stream, up to its end where one waits for it."""
 
-    def __init__(
-        self,
-        bus: Bus,
-        record: Record,
-        rank: int,
-        attempt: int,
-        worker: str,
-        offset: int,
-        wait: bool,
-    ) -> None:
+    def __init__(self, bus: Bus, wanted: Wanted, offset: int, late: float) -> None:
         self._bus = bus
-        self._record = record
-        self._rank = rank
-        self._attempt = attempt
-        self._subject = subjects.log(record.id, attempt, rank, worker)
+        self._job = wanted.record.id
+        self._attempt = wanted.attempt.number
+        self._rank = wanted.rank
+        self._wait = wanted.wait
+        self._late = late
         self._offset = offset
-        self._wait = wait
-        self._final: int | None = final_offset(record, attempt, rank)
+        self._subject = subjects.log(self._job, self._attempt, self._rank, wanted.attempt.worker)
+        self._final = final_offset(wanted.record, self._attempt, self._rank)
 
     async def pieces(self) -> AsyncGenerator[LogChunk | LogGap, None]:
         if self._wait and self._final is None:
@@ -253,12 +199,12 @@ class Tail:
         loop = asyncio.get_running_loop()
         readers = [
             loop.create_task(self._pump(news, "LOGS", self._subject)),
-            loop.create_task(self._pump(news, "JOBS", subjects.job(self._record.id))),
+            loop.create_task(self._pump(news, "JOBS", subjects.job(self._job))),
         ]
         try:
             while self._final is None or self._offset < self._final:
                 try:
-                    async with asyncio.timeout(None if self._final is None else LATE):
+                    async with asyncio.timeout(None if self._final is None else self._late):
                         item = await news.get()
                 except TimeoutError:
                     yield self._gap(self._final or 0)
@@ -300,13 +246,13 @@ class Tail:
         except (KeyError, ValueError) as error:
             log.warning("%s: a log message cannot be read: %s", delivery.subject, error)
             return []
-        if chunk.cursor.offset <= self._offset:
+        if chunk.end <= self._offset:
             return []
         pieces: list[LogChunk | LogGap] = []
         if chunk.offset > self._offset:
             pieces.append(self._gap(chunk.offset))
         pieces.append(chunk.after(self._offset))
-        self._offset = chunk.cursor.offset
+        self._offset = chunk.end
         return pieces
 
     def _gap(self, end: int) -> LogGap:

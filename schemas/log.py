@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,6 +12,8 @@ from schemas.stream import Stream as Stream
 OFFSET_HEADER = "Stoker-Offset"
 SPANS_HEADER = "Stoker-Spans"
 TIME_HEADER = "Stoker-Time"
+MOST_OFFSET = 1 << 53
+"""What every reader can count to, JavaScript included."""
 
 
 class Span(NamedTuple):
@@ -54,9 +57,14 @@ class LogChunk:
     data: bytes
 
     @property
+    def end(self) -> int:
+        """Offset behind its last byte."""
+        return self.offset + len(self.data)
+
+    @property
     def cursor(self) -> Cursor:
         """The place after this chunk."""
-        return Cursor(self.attempt, self.rank, self.offset + len(self.data))
+        return Cursor(self.attempt, self.rank, self.end)
 
     def after(self, offset: int) -> LogChunk:
         """What lies behind ``offset`` of this chunk; itself where nothing needs to be cut."""
@@ -84,11 +92,12 @@ def log_headers(chunk: LogChunk) -> dict[str, str]:
 def read_log(attempt: int, rank: int, headers: dict[str, str], data: bytes) -> LogChunk:
     """Raises ``ValueError`` or ``KeyError`` where the headers do not fit the data."""
     spans = tuple(Span(Stream(part[0]), int(part[1:])) for part in headers[SPANS_HEADER].split())
-    if sum(span.length for span in spans) != len(data):
+    offset, time = int(headers[OFFSET_HEADER]), float(headers[TIME_HEADER])
+    if sum(span.length for span in spans) != len(data) or any(span.length < 0 for span in spans):
         raise ValueError("the spans do not add up to the data")
-    return LogChunk(
-        attempt, rank, int(headers[OFFSET_HEADER]), float(headers[TIME_HEADER]), spans, data
-    )
+    if not 0 <= offset <= MOST_OFFSET or not math.isfinite(time):
+        raise ValueError("its offset or its time is not possible")
+    return LogChunk(attempt, rank, offset, time, spans, data)
 
 
 class Sealed(Message):
@@ -98,9 +107,11 @@ class Sealed(Message):
     """Offset of its first byte."""
     end: int
     object: str
-    """Name of the object."""
+    """Name of the object; empty where ``data`` holds the block."""
     size: int
     """Bytes as stored."""
+    data: bytes | None = None
+    """The block itself, of a short log: one object is enough for it."""
 
 
 class LogIndex(Message):

@@ -11,10 +11,17 @@ class ArchiveConfig:
 
     seal_after: float = 60.0
     """How long a log rests in the stream after its attempt ended: sealing is in no hurry."""
-    late: float = 60.0
-    """How long after an end the rest of a log may come, before it is a gap."""
+    late: float = 120.0
+    """How long after an end nothing may come before the rest of a log is a gap."""
     sweep_every: float = 30.0
-    seal_messages: int = 64
-    """A running attempt's log is sealed once it has this many messages in the stream."""
+    full_sweep_every: float = 2.0
+    """The same while the stream is half full; then no log rests, either."""
+    look_messages: int = 64
+    """Messages of a running attempt in the stream from which on its size is looked at."""
+    seal_messages: int = 4096
+    seal_bytes: int = 2 << 20
+    """A running attempt's log is sealed once it has either in the stream."""
     side_by_side: int = 2
     """Logs that are sealed at one time."""
+    orphans_after: float = 3600.0
+    """Age at which what a killed archive left behind is deleted."""

@@ -9,19 +9,25 @@ from __future__ import annotations
 import base64
 import contextlib
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bus import subjects
 from bus.connection import Bus
 from bus.errors import Conflict, NotFound
-from bus.follow import follow
-from bus.logs import LogArchive, StoredIndex
+from bus.follow import Delivery, follow, stored_time
+from bus.sealed import LogArchive, StoredIndex
 from schemas.log import LogChunk, LogIndex, Sealed, read_log
 
 log = logging.getLogger(__name__)
 
 BLOCK = 4 << 20
 """Bytes of one block before compression."""
+BLOCK_CHUNKS = 16_384
+"""Most messages of one block: tiny ones weigh more in memory than their bytes."""
+ROUND = 8
+"""Blocks after which the index is written and the stream trimmed."""
+BATCH = 16
+"""Messages asked for at one time; each has up to 512 KiB."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +44,27 @@ class Rank:
         return subjects.log(self.job, self.attempt, self.rank, self.worker)
 
 
+@dataclass(frozen=True)
+class Last:
+    """The last message of a log in the stream."""
+
+    end: int
+    """Offset behind it; 0 where it cannot be read."""
+    sequence: int
+    time: float
+    """Unix seconds at which it was stored."""
+
+
 @dataclass
-class Progress:
-    """What one run has read and sealed."""
+class Round:
+    """What one round has read and sealed."""
 
     offset: int
     sequence: int = 0
-    """Of the last message that is sealed."""
+    """Of the last message that was read."""
+    blocks: list[Sealed] = field(default_factory=list)
+    more: bool = False
+    """Whether the stream held more than one round takes."""
 
 
 class Sealer:
@@ -54,95 +74,111 @@ class Sealer:
         self._bus = bus
         self._archive = LogArchive(bus)
 
-    async def end(self, rank: Rank) -> int:
-        """Where the log ends that is stored, sealed or not."""
+    async def index(self, rank: Rank) -> LogIndex | None:
         stored = await self._archive.index(rank.job, rank.attempt, rank.rank)
-        last = await last_chunk(self._bus, rank)
-        sealed = stored.index.end if stored else 0
-        return max(sealed, last[0].cursor.offset if last else 0)
+        return stored.index if stored else None
 
-    async def seal(self, rank: Rank, final: int | None) -> None:
-        """Seals what is stored. With ``final`` the log is complete there, gap or not."""
+    async def seal(self, rank: Rank, final: int | None) -> LogIndex:
+        """Seals what is stored; the index as this run left it.
+
+        With ``final`` the log is complete there, gap or not; what came later is appended all the
+        same. Where another replica was faster, the index is an older one.
+        """
         stored = await self._archive.index(rank.job, rank.attempt, rank.rank)
-        if stored is None:
-            stored = StoredIndex(LogIndex(worker=rank.worker), 0)
+        stored = stored or StoredIndex(LogIndex(worker=rank.worker), 0)
         if stored.index.complete:
-            await self._trim(rank, None)
-            return
-        progress = Progress(stored.index.end)
-        blocks = await self._write_blocks(rank, progress)
-        index = stored.index.model_copy(
-            update={
-                "blocks": (*stored.index.blocks, *blocks),
-                "complete": final is not None,
-                "final": max(progress.offset, final or 0),
-            }
-        )
-        if index == stored.index:
-            return
-        try:
-            await self._archive.write_index(
-                rank.job, rank.attempt, rank.rank, StoredIndex(index, stored.revision)
-            )
-        except Conflict:
-            log.info("%s: another replica sealed it", rank.subject)
-            for block in blocks:
-                await self._archive.drop_block(block)
-            return
-        await self._trim(rank, None if final is not None else progress.sequence)
+            final = stored.index.final
+        while True:
+            done = await self._round(rank, stored.index, final is not None)
+            index = grown(stored.index, done, final)
+            if index != stored.index:
+                try:
+                    stored = await self._archive.write_index(
+                        rank.job, rank.attempt, rank.rank, StoredIndex(index, stored.revision)
+                    )
+                except Conflict:
+                    log.info("%s: another replica sealed it", rank.subject)
+                    for block in done.blocks:
+                        await self._archive.drop_block(block)
+                    return stored.index
+            await self._trim(rank, done.sequence, index.complete)
+            if not done.more:
+                return index
 
-    async def _write_blocks(self, rank: Rank, progress: Progress) -> list[Sealed]:
-        blocks: list[Sealed] = []
+    async def _round(self, rank: Rank, index: LogIndex, ends: bool) -> Round:
+        done = Round(index.end)
         chunks: list[LogChunk] = []
         size = 0
-        stream = follow(self._bus, "LOGS", rank.subject, stop_at_end=True, batch=32)
+        stream = follow(self._bus, "LOGS", rank.subject, stop_at_end=True, batch=BATCH)
         async with contextlib.aclosing(stream) as deliveries:
             async for delivery in deliveries:
-                chunk = read_log(rank.attempt, rank.rank, delivery.headers, delivery.data)
-                progress.sequence = delivery.sequence
-                if chunk.cursor.offset <= progress.offset:
+                done.sequence = delivery.sequence
+                chunk = readable(rank, delivery)
+                if chunk is None or chunk.end <= done.offset:
                     continue
-                chunks.append(chunk.after(progress.offset))
-                progress.offset = chunk.cursor.offset
-                size += len(chunk.data)
-                if size >= BLOCK:
-                    blocks.append(await self._block(rank, chunks))
+                chunks.append(chunk.after(done.offset))
+                done.offset = chunk.end
+                size += len(chunks[-1].data)
+                if size >= BLOCK or len(chunks) >= BLOCK_CHUNKS:
+                    done.blocks.append(await self._block(rank, chunks, False))
                     chunks, size = [], 0
+                    if len(done.blocks) == ROUND:
+                        done.more = delivery.pending > 0
+                        return done
         if chunks:
-            blocks.append(await self._block(rank, chunks))
-        return blocks
+            alone = ends and not index.blocks and not done.blocks
+            done.blocks.append(await self._block(rank, chunks, alone))
+        return done
 
-    async def _block(self, rank: Rank, chunks: list[LogChunk]) -> Sealed:
-        return await self._archive.write_block(rank.job, rank.attempt, rank.rank, chunks)
+    async def _block(self, rank: Rank, chunks: list[LogChunk], inline: bool) -> Sealed:
+        return await self._archive.write_block(rank.job, rank.attempt, rank.rank, chunks, inline)
 
-    async def _trim(self, rank: Rank, sequence: int | None) -> None:
-        """Up to ``sequence`` but not itself: a purge of all would reset the writer's fence.
+    async def _trim(self, rank: Rank, sequence: int, complete: bool) -> None:
+        """Up to ``sequence``, which stays itself: a purge of all would reset the writer's fence.
 
-        None: everything, since nobody writes there any more.
+        Of a complete log it goes, too, since nobody writes there any more.
         """
-        body: dict[str, object] = {"filter": rank.subject}
-        if sequence is not None:
-            body["seq"] = sequence
-        if sequence != 0:
+        if sequence:
+            body = {"filter": rank.subject, "seq": sequence + 1 if complete else sequence}
             await self._bus.api("STREAM.PURGE.LOGS", body)
 
 
-async def last_chunk(bus: Bus, rank: Rank) -> tuple[LogChunk, int] | None:
-    """The last message of the log in the stream, and its sequence."""
+def grown(index: LogIndex, done: Round, final: int | None) -> LogIndex:
+    return index.model_copy(
+        update={
+            "blocks": (*index.blocks, *done.blocks),
+            "complete": index.complete or (final is not None and not done.more),
+            "final": max(done.offset, final or 0),
+        }
+    )
+
+
+def readable(rank: Rank, delivery: Delivery) -> LogChunk | None:
+    """None for what a reader would leave out, too."""
+    try:
+        return read_log(rank.attempt, rank.rank, delivery.headers, delivery.data)
+    except (KeyError, ValueError) as error:
+        log.warning("%s: a log message cannot be read: %s", delivery.subject, error)
+        return None
+
+
+async def last_message(bus: Bus, rank: Rank) -> Last | None:
     try:
         answer = await bus.api("STREAM.MSG.GET.LOGS", {"last_by_subj": rank.subject})
     except NotFound:
         return None
     message = answer["message"]
+    sequence, time = int(message["seq"]), stored_time(message)
     headers = parse_headers(base64.b64decode(message.get("hdrs", "")))
     data = base64.b64decode(message.get("data", ""))
-    return read_log(rank.attempt, rank.rank, headers, data), message["seq"]
+    chunk = readable(rank, Delivery(rank.subject, sequence, headers, data, 0, time))
+    return Last(chunk.end if chunk else 0, sequence, time)
 
 
 def parse_headers(raw: bytes) -> dict[str, str]:
     """NATS headers as JetStream stores them: ``NATS/1.0`` and lines of ``Name: value``."""
     headers = {}
-    for line in raw.decode().split("\r\n")[1:]:
+    for line in raw.decode("utf-8", "replace").split("\r\n")[1:]:
         name, separator, value = line.partition(":")
         if separator:
             headers[name] = value.strip()

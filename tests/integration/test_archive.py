@@ -3,74 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import time
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
 
 from bus import subjects
 from bus.connection import Bus
-from bus.logs import Fenced, LogArchive, LogGap, LogWriter, read_attempt, read_job
+from bus.logs import LogWriter, read_attempt, read_job
 from bus.objects import Objects
-from bus.records import Records
-from schemas.job import Attempt, AttemptEnd, Fact, Reason, Record, State
-from schemas.log import Cursor, LogChunk, Span, Stream
+from bus.sealed import LogArchive
+from schemas.job import Fact, State
+from schemas.log import Cursor
 from schemas.requests import LogEnd, LogPosition
-from schemas.spec import JobSpec
+from services.archive import sealing
 from services.archive.config import ArchiveConfig
-from services.archive.sealing import Rank, Sealer
+from services.archive.sealing import Sealer
 from services.archive.service import run
+from tests.integration.log_tools import JOB, RANK, attempt, chunk, record, say, text, write
 
-JOB = "00000001-0000"
-RANK = Rank(JOB, 1, 0, "w1")
-
-
-def attempt(number: int = 1, end: int | None = None, worker: str = "w1") -> Attempt:
-    told = (
-        AttemptEnd(reason=Reason.EXIT, exit_code=0, log_ends={0: end}) if end is not None else None
-    )
-    return Attempt(
-        number=number, worker=worker, claim="c", nonce="n", granted_at=1.0, end=told,
-        ended_at=time.time() if told else None,
-    )  # fmt: skip
-
-
-def record(*attempts: Attempt, state: State = State.RUNNING) -> Record:
-    return Record(
-        id=JOB, owner="me", spec=JobSpec(), bundle="b", state=state, submitted_at=1.0,
-        changed_at=time.time(), attempt=len(attempts), attempts=attempts,
-    )  # fmt: skip
-
-
-async def write(bus: Bus, after: Record, fact: Fact) -> None:
-    records = Records(bus)
-    try:
-        expected = (await records.get(JOB)).sequence
-    except Exception:
-        expected = 0
-    await records.write(after, fact, expected)
-
-
-def chunk(offset: int, data: bytes, number: int = 1) -> LogChunk:
-    return LogChunk(number, 0, offset, 1.0, (Span(Stream.STDOUT, len(data)),), data)
-
-
-async def say(bus: Bus, *lines: bytes, number: int = 1, worker: str = "w1") -> int:
-    writer = LogWriter(bus, JOB, number, 0, worker)
-    offset = 0
-    for line in lines:
-        await writer.publish(chunk(offset, line, number))
-        offset += len(line)
-    return offset
-
-
-async def text(pieces: Any) -> bytes:
-    found = b""
-    async for piece in pieces:
-        found += f"<{piece.size} lost>".encode() if isinstance(piece, LogGap) else piece.data
-    return found
+NOISE = random.Random(7).randbytes(200_000)
+"""Too much for a block within the index."""
 
 
 @asynccontextmanager
@@ -90,13 +44,6 @@ async def until_complete(bus: Bus, number: int = 1) -> None:
             if stored is not None and stored.index.complete:
                 return
             await asyncio.sleep(0.05)
-
-
-async def test_only_one_writer_gets_through_the_fence(bus: Bus) -> None:
-    one, other = (LogWriter(bus, JOB, 1, 0, "w1") for _ in range(2))
-    await one.publish(chunk(0, b"one\n"))
-    with pytest.raises(Fenced):
-        await other.publish(chunk(0, b"other\n"))
 
 
 async def test_a_sealed_log_reads_as_before_and_leaves_the_stream(bus: Bus) -> None:
@@ -160,11 +107,7 @@ async def test_a_writer_resumes_behind_what_is_sealed(bus: Bus) -> None:
     await write(bus, record(attempt()), Fact.RUNNING)
     await Sealer(bus).seal(RANK, None)
     async with archive(bus):
-        end = await bus.request(
-            subjects.request("archive", "position", "w1"),
-            LogPosition(job=JOB, attempt=1, rank=0),
-            LogEnd,
-        )
+        end = await position(bus)
     assert end.offset == 4
     writer = LogWriter(bus, JOB, 1, 0, "w1")
     writer.resume(end)
@@ -175,8 +118,8 @@ async def test_a_writer_resumes_behind_what_is_sealed(bus: Bus) -> None:
 
 
 async def test_of_two_sealers_one_wins_and_the_other_cleans_up(bus: Bus) -> None:
-    await say(bus, b"a\n", b"b\n")
-    await asyncio.gather(*(Sealer(bus).seal(RANK, 4) for _ in range(4)))
+    end = await say(bus, NOISE, b"b\n")
+    await asyncio.gather(*(Sealer(bus).seal(RANK, end) for _ in range(4)))
     stored = await LogArchive(bus).index(JOB, 1, 0)
     assert stored is not None
     names = {info.name async for info in Objects(bus).list("logs")}
@@ -193,18 +136,96 @@ async def test_sealing_again_changes_nothing(bus: Bus) -> None:
     assert [(block.start, block.end) for block in stored.index.blocks] == [(0, 2)]
 
 
-async def test_attempts_follow_one_another_and_a_lost_one_ends_where_it_is_stored(bus: Bus) -> None:
-    await say(bus, b"first\n")
-    end = await say(bus, b"second\n", number=2, worker="w2")
-    lost = AttemptEnd(reason=Reason.WORKER_LOST)
-    first = attempt().model_copy(update={"end": lost})
-    both = record(first, attempt(2, end, "w2"), state=State.SUCCEEDED)
-    await write(bus, both, Fact.SUCCEEDED)
-    assert await text(read_job(bus, JOB, wait=True)) == b"first\nsecond\n"
+async def test_a_short_log_is_one_object(bus: Bus) -> None:
+    end = await say(bus, b"a\n", b"b\n")
+    await write(bus, record(attempt(end=end), state=State.SUCCEEDED), Fact.SUCCEEDED)
+    await Sealer(bus).seal(RANK, end)
+    assert [info.name async for info in Objects(bus).list("logs")] == [f"{JOB}.1.0"]
+    assert await text(read_job(bus, JOB, wait=True)) == b"a\nb\n"
 
 
-async def test_only_the_worker_of_the_record_is_believed(bus: Bus) -> None:
-    await say(bus, b"true\n")
-    await say(bus, b"false\n", worker="w9")
-    await write(bus, record(attempt(end=5), state=State.SUCCEEDED), Fact.SUCCEEDED)
-    assert await text(read_job(bus, JOB, wait=True)) == b"true\n"
+async def test_a_long_log_is_sealed_in_rounds(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sealing, "BLOCK", 100)
+    monkeypatch.setattr(sealing, "ROUND", 2)
+    lines = [b"%059d\n" % n for n in range(30)]
+    end = await say(bus, *lines)
+    await write(bus, record(attempt(end=end), state=State.SUCCEEDED), Fact.SUCCEEDED)
+    index = await Sealer(bus).seal(RANK, end)
+    assert (len(index.blocks), index.complete, index.settled) == (15, True, end)
+    assert await text(read_job(bus, JOB, wait=True)) == b"".join(lines)
+
+
+async def test_bytes_that_come_after_the_deadline_fill_their_gap(bus: Bus) -> None:
+    await say(bus, b"seen\n")
+    await write(bus, record(attempt(end=12), state=State.FAILED), Fact.FAILED)
+    async with archive(bus, late=0.1, sweep_every=0.1):
+        await until_complete(bus)
+        assert await text(read_job(bus, JOB, wait=True)) == b"seen\n<7 lost>"
+        writer = LogWriter(bus, JOB, 1, 0, "w1")
+        writer.resume(await position(bus))
+        await writer.publish(chunk(5, b"at last"))
+        await position(bus)
+        async with asyncio.timeout(10):
+            while await text(read_job(bus, JOB, wait=True)) != b"seen\nat last":  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+
+
+async def test_a_log_that_still_comes_is_waited_for(bus: Bus) -> None:
+    await write(bus, record(attempt(end=12), state=State.FAILED), Fact.FAILED)
+    writer = LogWriter(bus, JOB, 1, 0, "w1")
+    async with archive(bus, late=0.6):
+        for offset in range(12):
+            await writer.publish(chunk(offset, b"x"))
+            await asyncio.sleep(0.1)
+        await until_complete(bus)
+    assert await text(read_job(bus, JOB, wait=True)) == 12 * b"x"
+
+
+async def test_the_sweep_seals_what_is_long_and_drops_what_no_job_knows(bus: Bus) -> None:
+    await write(bus, record(attempt()), Fact.RUNNING)
+    lines = [b"%d\n" % n for n in range(20)]
+    await say(bus, *lines)
+    await say(bus, *[b"forged\n"] * 20, worker="w9")
+    async with archive(bus, sweep_every=0.05, look_messages=10, seal_messages=20):
+        async with asyncio.timeout(10):
+            while await stored_messages(bus) > 1:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+    assert await text(read_job(bus, JOB, wait=False)) == b"".join(lines)
+
+
+async def test_a_message_that_cannot_be_read_stops_nothing(bus: Bus) -> None:
+    end = await say(bus, b"a\n", b"b\n")
+    await bus.append(RANK.subject, b"?", {"Stoker-Offset": "9" * 30, "Stoker-Spans": "o1"})
+    await write(bus, record(attempt(end=end), state=State.SUCCEEDED), Fact.SUCCEEDED)
+    async with archive(bus, late=0.2):
+        assert (await position(bus)).sequence == 3
+        await until_complete(bus)
+    assert await text(read_job(bus, JOB, wait=True)) == b"a\nb\n"
+
+
+async def test_blocks_that_no_index_names_are_freed(bus: Bus) -> None:
+    await say(bus, NOISE)
+    await Sealer(bus).seal(RANK, None)
+    sealed = LogArchive(bus)
+    await sealed.write_block(JOB, 1, 0, [chunk(0, NOISE)], inline=False)
+    await sealed.write_block(JOB, 2, 0, [chunk(0, NOISE)], inline=False)
+    assert await sealed.sweep(3600.0) == 0
+    assert await sealed.sweep(-1.0) == 2
+    stored = await sealed.index(JOB, 1, 0)
+    assert stored is not None
+    assert {info.name async for info in Objects(bus).list("logs")} == {
+        f"{JOB}.1.0",
+        stored.index.blocks[0].object,
+    }
+
+
+async def position(bus: Bus) -> LogEnd:
+    return await bus.request(
+        subjects.request("archive", "position", "w1"),
+        LogPosition(job=JOB, attempt=1, rank=0),
+        LogEnd,
+    )
+
+
+async def stored_messages(bus: Bus) -> int:
+    return int((await bus.api("STREAM.INFO.LOGS"))["state"]["messages"])

@@ -1,0 +1,153 @@
+"""What is sealed of the logs, and how does it lie in the bucket ``logs``?"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import dataclass
+
+import msgpack
+import zstandard
+
+from bus.codec import decode, encode
+from bus.connection import Bus
+from bus.errors import Corrupt, NotFound
+from bus.objects import Objects
+from schemas.log import LogChunk, LogIndex, Sealed, Span, Stream
+
+log = logging.getLogger(__name__)
+
+INLINE = 32 * 1024
+"""Bytes of a block that lies in the index itself."""
+TRIES = 4
+"""How often an index is read that is replaced meanwhile."""
+PAUSE = 0.05
+"""Seconds between two tries."""
+
+
+def index_name(job: str, attempt: int, rank: int) -> str:
+    return f"{job}.{attempt}.{rank}"
+
+
+def pack_block(chunks: list[LogChunk]) -> bytes:
+    """Chunks of one rank, compressed; ``unpack_block`` is its inverse."""
+    rows = [
+        (chunk.offset, chunk.time, [(s.stream.value, s.length) for s in chunk.spans], chunk.data)
+        for chunk in chunks
+    ]
+    packed: bytes = zstandard.compress(msgpack.packb(rows), 3)
+    return packed
+
+
+def unpack_block(attempt: int, rank: int, data: bytes) -> list[LogChunk]:
+    """Raises ``Corrupt``."""
+    try:
+        rows = msgpack.unpackb(zstandard.decompress(data))
+        return [
+            LogChunk(attempt, rank, offset, at, tuple(Span(Stream(s), n) for s, n in spans), body)
+            for offset, at, spans, body in rows
+        ]
+    except (ValueError, zstandard.ZstdError, msgpack.UnpackException) as error:
+        raise Corrupt(f"a sealed block cannot be read: {error}") from error
+
+
+@dataclass(frozen=True)
+class StoredIndex:
+    """An index and the revision that its next write must expect."""
+
+    index: LogIndex
+    revision: int
+
+
+class LogArchive:
+    """The sealed part of logs: blocks and an index for each rank, in the bucket ``logs``."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._objects = Objects(bus)
+
+    async def index(self, job: str, attempt: int, rank: int) -> StoredIndex | None:
+        """Raises ``Corrupt``."""
+        for left in reversed(range(TRIES)):
+            info = await self._objects.find("logs", index_name(job, attempt, rank))
+            if info is None:
+                return None
+            try:
+                data = await self._objects.read(info)
+                return StoredIndex(decode(LogIndex, data, None), info.revision)
+            except Corrupt:
+                if not left:
+                    raise
+            await asyncio.sleep(PAUSE)
+        raise AssertionError("the last try raises")
+
+    async def write_index(
+        self, job: str, attempt: int, rank: int, stored: StoredIndex
+    ) -> StoredIndex:
+        """Raises ``Conflict`` where another replica was faster."""
+        info = await self._objects.put(
+            "logs",
+            index_name(job, attempt, rank),
+            once(encode(stored.index)[0]),
+            expected=stored.revision,
+        )
+        return StoredIndex(stored.index, info.revision)
+
+    async def write_block(
+        self, job: str, attempt: int, rank: int, chunks: list[LogChunk], inline: bool
+    ) -> Sealed:
+        """With ``inline`` a short block gets no object of its own."""
+        data = await asyncio.to_thread(pack_block, chunks)
+        start, end = chunks[0].offset, chunks[-1].end
+        if inline and len(data) <= INLINE:
+            return Sealed(start=start, end=end, object="", size=len(data), data=data)
+        name = f"{index_name(job, attempt, rank)}.{start}.{secrets.token_hex(4)}"
+        await self._objects.put("logs", name, once(data), expected=0)
+        return Sealed(start=start, end=end, object=name, size=len(data))
+
+    async def drop_block(self, block: Sealed) -> None:
+        if block.object:
+            await self._objects.delete("logs", block.object)
+
+    async def sweep(self, age: float) -> int:
+        """Frees what an archive that was killed had not named yet, once it is that old."""
+        freed = await self._objects.sweep("logs", age)
+        blocks: dict[str, list[str]] = {}
+        async for info in self._objects.list("logs"):
+            name = info.name.rsplit(".", 2)[0]
+            if name.count(".") == 2 and info.modified < time.time() - age:
+                blocks.setdefault(name, []).append(info.name)
+        for name, objects in blocks.items():
+            job, attempt, rank = name.split(".")
+            stored = await self.index(job, int(attempt), int(rank))
+            named = {block.object for block in stored.index.blocks} if stored else set()
+            for orphan in set(objects) - named:
+                await self._objects.delete("logs", orphan)
+                freed += 1
+        return freed
+
+    async def read(
+        self, attempt: int, rank: int, index: LogIndex, offset: int
+    ) -> AsyncGenerator[LogChunk, None]:
+        """The sealed chunks behind ``offset``; a block that is lost is left out."""
+        for block in index.blocks:
+            if block.end <= offset:
+                continue
+            try:
+                data = block.data or await self._whole(block.object)
+                chunks = await asyncio.to_thread(unpack_block, attempt, rank, data)
+            except (NotFound, Corrupt) as error:
+                log.error("a sealed block is lost: %s", error)
+                continue
+            for chunk in chunks:
+                if chunk.end > offset:
+                    yield chunk.after(offset)
+
+    async def _whole(self, name: str) -> bytes:
+        return b"".join([chunk async for chunk in self._objects.get("logs", name)])
+
+
+async def once(data: bytes) -> AsyncIterator[bytes]:
+    yield data
