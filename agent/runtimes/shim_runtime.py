@@ -24,6 +24,8 @@ SHIM_SECONDS = 15.0
 SWEEP = 30.0
 """Seconds between two looks whether a silent shim still lives: its death is heard, normally."""
 WAKE_BYTES = 65536
+DYING_SECONDS = 2.0
+"""How long a killed process may take to let go of its lock."""
 VANISHED = "the shim died, and with it the sight of the program"
 
 BOOT = (
@@ -86,7 +88,7 @@ class ShimRuntime:
     async def adopt(self, folder: AttemptFolder, news: News) -> bool:
         if folder.exit() is not None:
             return True
-        if folder.void():
+        if await voided(folder):
             await self._recover(folder)
             return folder.exit() is not None
         self._watch(folder, news, None)
@@ -164,7 +166,7 @@ class ShimRuntime:
         return time.monotonic() - watched.asked_at > SHIM_SECONDS
 
     async def _vanished(self, folder: AttemptFolder) -> Exit:
-        if folder.void():
+        if await voided(folder):
             await self._recover(folder)
         data = folder.exit()
         return Exit.unpack(data) if data else Exit(Reason.AGENT_ERROR, detail=VANISHED)
@@ -198,6 +200,20 @@ class ShimRuntime:
             os.close(self._fifo)
         self._fifo = fifo
         self._host = await self._start_host(path, self.name)
+
+
+async def voided(folder: AttemptFolder) -> bool:
+    """Whether no shim can start or hold the program any more.
+
+    The kernel closes a killed shim's end of the wake FIFO before its lock: a moment's patience, or
+    what the shim left would be taken for what a living one holds.
+    """
+    give_up = time.monotonic() + DYING_SECONDS
+    while not folder.void():
+        if folder.exit() is not None or time.monotonic() > give_up:
+            return False
+        await asyncio.sleep(0.02)
+    return True
 
 
 class LocalHost:
