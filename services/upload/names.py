@@ -24,11 +24,14 @@ class Member:
     path: str
     entry: Entry
     executable: bool
+    folder: bool = False
 
 
 def members(entries: list[Entry]) -> tuple[list[Member], list[str]]:
     """The bundle's files, sorted, without a single top folder; and notes on what was dropped."""
-    files = [member for entry in entries if (member := read_member(entry)) is not None]
+    found = [read_member(entry) for entry in entries]
+    check_collisions(found)
+    files = [member for member in found if not member.folder]
     kept = [member for member in files if not clutter(member.path)]
     notes = []
     if len(kept) < len(files):
@@ -36,12 +39,10 @@ def members(entries: list[Entry]) -> tuple[list[Member], list[str]]:
     kept, top = strip_top(kept)
     if top:
         notes.append(f"the folder {top}/ around everything was taken off")
-    check_collisions(kept)
     return sorted(kept, key=lambda member: member.path), notes
 
 
-def read_member(entry: Entry) -> Member | None:
-    """None for a folder."""
+def read_member(entry: Entry) -> Member:
     path = decode(entry)
     folder = path.endswith("/")
     kind = stat.S_IFMT(entry.mode)
@@ -51,8 +52,9 @@ def read_member(entry: Entry) -> Member | None:
         raise BadBundle("special_file", f"{show(entry.name)} is not a regular file")
     if folder and (kind == stat.S_IFREG or entry.size or entry.packed > 2):
         raise BadBundle("special_file", f"{show(entry.name)} is a folder with contents of its own")
-    check_path(path.removesuffix("/"), entry)
-    return None if folder else Member(path, entry, bool(entry.mode & 0o111))
+    path = path.removesuffix("/")
+    check_path(path, entry)
+    return Member(path, entry, bool(entry.mode & 0o111), folder)
 
 
 def decode(entry: Entry) -> str:
@@ -100,25 +102,34 @@ def strip_top(files: list[Member]) -> tuple[list[Member], str]:
     ], top
 
 
-def check_collisions(files: list[Member]) -> None:
+def check_collisions(found: list[Member]) -> None:
     """No two names that some file system takes for one, and no file that is also a folder."""
-    seen: dict[str, str] = {}
+    files: dict[str, str] = {}
     folders: dict[str, str] = {}
-    for member in files:
+    for member in found:
+        if member.folder:
+            check_folder(folders, member.path)
+            continue
         key = fold(member.path)
-        if key in seen:
-            raise BadBundle("name_collision", f"{seen[key]} and {member.path} collide; rename one")
-        seen[key] = member.path
-        parent = member.path
-        while "/" in parent:
-            parent = parent.rpartition("/")[0]
-            other = folders.setdefault(fold(parent), parent)
-            if other != parent:
-                raise BadBundle("name_collision", f"{other}/ and {parent}/ collide; rename one")
-    for key, path in seen.items():
+        if key in files:
+            raise BadBundle("name_collision", f"{files[key]} and {member.path} collide; rename one")
+        files[key] = member.path
+        check_folder(folders, member.path.rpartition("/")[0])
+    for key, path in files.items():
         if key in folders:
             raise BadBundle("name_collision", f"{path} is a file and a folder; rename one")
 
 
+def check_folder(folders: dict[str, str], path: str) -> None:
+    """It and those that it lies in have one spelling each."""
+    while path:
+        other = folders.setdefault(fold(path), path)
+        if other != path:
+            raise BadBundle("name_collision", f"{other}/ and {path}/ collide; rename one")
+        path = path.rpartition("/")[0]
+
+
 def fold(path: str) -> str:
+    if path.isascii():
+        return path.lower()
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", path).casefold())

@@ -40,7 +40,7 @@ class Entry:
     """Compressed size in bytes."""
     size: int
     mode: int
-    """Unix mode bits; 0 where the zip was made elsewhere."""
+    """Unix mode bits; 0 where there are none. Readers believe them whoever made the zip."""
     flags: int
     data_at: int = 0
     end_at: int = 0
@@ -93,9 +93,14 @@ def find_directory(file: BinaryIO, length: int) -> tuple[int, int, int, int]:
     if disk or directory_disk or here != count:
         raise BadBundle("split_zip", "it is one part of a split zip; make a single file of it")
     end_at = tail_at + at
-    if FULL16 in (count,) or FULL32 in (size, start):
-        return directory64(file, end_at)
-    return start, size, count, end_at
+    plain = (start, size, count)
+    wide = directory64(file, end_at)
+    if wide is None:
+        return *plain, end_at
+    for narrow, value, full in zip(plain, wide, (FULL32, FULL32, FULL16), strict=False):
+        if narrow not in (value, full):
+            raise BadBundle("damaged_zip", "its two end records do not agree; make the zip anew")
+    return wide
 
 
 def closing_record(tail: bytes) -> int | None:
@@ -112,13 +117,16 @@ def closing_record(tail: bytes) -> int | None:
     return found
 
 
-def directory64(file: BinaryIO, end_at: int) -> tuple[int, int, int, int]:
+def directory64(file: BinaryIO, end_at: int) -> tuple[int, int, int, int] | None:
+    """What the ZIP64 records say, and where the directory must end; None without them."""
     locator_at = end_at - END64_LOCATOR.size
     if locator_at < 0:
-        raise BadBundle("damaged_zip", "its ZIP64 record is missing")
+        return None
     file.seek(locator_at)
     magic, disk, record_at, disks = END64_LOCATOR.unpack(file.read(END64_LOCATOR.size))
-    if magic != b"PK\x06\x07" or disk or disks != 1 or record_at + END64.size != locator_at:
+    if magic != b"PK\x06\x07":
+        return None
+    if disk or disks != 1 or record_at + END64.size != locator_at:
         raise BadBundle("damaged_zip", "its ZIP64 record is not where it should be")
     file.seek(record_at)
     record = END64.unpack(file.read(END64.size))
@@ -160,7 +168,7 @@ def central_entries(directory: bytes, count: int) -> list[Raw]:
 
 
 def central_entry(fields: tuple[int, ...], name: bytes, extra: bytes) -> Raw:
-    made_by, flags, method, crc = fields[1], fields[3], fields[4], fields[7]
+    flags, method, crc = fields[3], fields[4], fields[7]
     packed, size, offset = fields[8], fields[9], fields[16]
     if flags & (ENCRYPTED | STRONG_OR_MASKED):
         raise BadBundle(
@@ -173,8 +181,7 @@ def central_entry(fields: tuple[int, ...], name: bytes, extra: bytes) -> Raw:
     if fields[13]:
         raise BadBundle("split_zip", "it is one part of a split zip; make a single file of it")
     size, packed, offset = wide_fields(extra, size, packed, offset)
-    mode = fields[15] >> 16 if made_by >> 8 == 3 else 0
-    entry = Entry(name, bool(flags & UTF8), method, crc, packed, size, mode, flags)
+    entry = Entry(name, bool(flags & UTF8), method, crc, packed, size, fields[15] >> 16, flags)
     return entry, offset
 
 

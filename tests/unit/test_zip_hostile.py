@@ -7,6 +7,7 @@ import random
 import stat
 import struct
 import tarfile
+import time
 import zipfile
 import zlib
 
@@ -46,6 +47,17 @@ def special(kind: int) -> bytes:
 
 def zip64_extra(*values: int) -> bytes:
     return struct.pack("<HH", 1, 8 * len(values)) + struct.pack(f"<{len(values)}Q", *values)
+
+
+def wide_end(
+    count: int = 1, plain_count: int = 0xFFFF, plain_start: int = 0xFFFFFFFF, gap: bytes = b"",
+    disks: int = 1,
+) -> bytes:  # fmt: skip
+    """A zip of one file with ZIP64 end records, all of it true where nothing else is said."""
+    _, _, _, _, _, size, start, _ = struct.unpack("<4s4H2LH", GOOD[-22:])
+    record = struct.pack("<4sQ2H2L4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, count, count, size, start)
+    locator = struct.pack("<4sLQL", b"PK\x06\x07", 0, start + size, disks)
+    return build(File(), before_end=record + gap + locator, count=plain_count, start=plain_start)
 
 
 def quoted() -> bytes:
@@ -128,6 +140,10 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "too deep": (build(File(), File(name=b"b/" * 60 + b"c")), "bad_name"),
     "not UTF-8": (build(File(), File(name=b"\xff\xfe", flags=0x800)), "bad_name"),
     "link": (special(stat.S_IFLNK), "link"),
+    "link made on DOS": (
+        build(File(), File(name=b"odd", mode=stat.S_IFLNK | 0o777, central={"system": 0})),
+        "link",
+    ),
     "fifo": (special(stat.S_IFIFO), "special_file"),
     "device": (special(stat.S_IFCHR), "special_file"),
     "block device": (special(stat.S_IFBLK), "special_file"),
@@ -147,6 +163,14 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     ),
     "parents that collide": (build(File(), File(name=b"a/x"), File(name=b"A/y")), "name_collision"),
     "file that is a folder": (build(File(), File(name=b"a"), File(name=b"a/b")), "name_collision"),
+    "folder named like a file": (
+        build(File(), File(name=b"main.py/", data=b"", method=0, mode=0o040755)),
+        "name_collision",
+    ),
+    "folders that collide": (
+        build(File(), File(name=b"A/", data=b"", method=0, mode=0o040755), File(name=b"a/x")),
+        "name_collision",
+    ),
     "bomb by ratio": (build(File(), File(name=b"zeros", data=ZEROS)), "zip_bomb"),
     "bomb by size": (
         build(File(), *(File(name=b"z%d" % n, data=ZEROS) for n in range(3))),
@@ -161,6 +185,12 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
         build(File(extra=zip64_extra(5), local={"size": 0xFFFFFFFF}, central={"size": 0xFFFFFFFF})),
         "damaged_zip",
     ),
+    "wide end record with another count": (wide_end(count=2), "damaged_zip"),
+    "end records of two counts": (wide_end(plain_count=2), "damaged_zip"),
+    "end records of two places": (wide_end(plain_start=7), "damaged_zip"),
+    "wide end record elsewhere": (wide_end(gap=b"hidden"), "damaged_zip"),
+    "wide end record of a split zip": (wide_end(disks=2), "damaged_zip"),
+    "no wide end record": (build(File(), start=0xFFFFFFFF), "damaged_zip"),
     "extra field twice": (
         build(File(extra=zip64_extra(9) * 2, central={"size": 0xFFFFFFFF})),
         "damaged_zip",
@@ -274,6 +304,12 @@ SOUND: dict[str, tuple[bytes, dict[str, bytes]]] = {
     ),
     "streamed": (written(streamed=True, main_py=HELLO), {"main.py": HELLO}),
     "zip64": (with_zip64_end(), {"main.py": HELLO}),
+    "wide end record": (wide_end(), {"main.py": b"print(1)\n"}),
+    "wide end record with plain values": (
+        wide_end(plain_count=1, plain_start=len(GOOD) - 22 - 46 - 7),
+        {"main.py": b"print(1)\n"},
+    ),
+    "made on DOS": (build(File(central={"system": 0}, mode=0o100666)), {"main.py": b"print(1)\n"}),
     "descriptor with a mark": (
         build(File(data=HELLO, flags=8, descriptor=descriptor(HELLO, RAW))),
         {"main.py": HELLO},
@@ -329,3 +365,12 @@ def test_a_zip_with_flipped_bytes_is_refused_or_unpacks_to_the_same(data: st.Dat
     assert zlib.crc32(b"".join(files.values())) in {
         zlib.crc32(b) for b in (HELLO * 9 + b"print(1)\n", b"print(1)\n" + HELLO * 9)
     }
+
+
+def test_as_many_files_as_a_plain_end_record_counts_are_checked_in_seconds() -> None:
+    names = [b"p/%d/%d/file-%d.py" % (n % 7, n % 1000, n) for n in range(65_535)]
+    whole = build(File(name=b"p/main.py"), *(File(name=n, data=b"", method=0) for n in names[1:]))
+    begun = time.monotonic()
+    bundle = read(whole, UploadConfig())
+    assert len(bundle.members) == 65_535
+    assert time.monotonic() - begun < 20
