@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
 import hashlib
 import logging
 import secrets
@@ -15,17 +17,17 @@ from typing import BinaryIO, cast
 
 from bus import subjects
 from bus.connection import Bus
-from bus.errors import BusError, Conflict, NotFound, Refused
+from bus.errors import BusError, Conflict, Corrupt, NotFound, Refused
 from bus.kv import Bucket
 from bus.objects import ObjectInfo, Objects
 from bus.records import Records
 from bus.serve import Route, serve
 from schemas.ids import job_id
 from schemas.job import Entry, Fact, Record, State
-from schemas.problem import Problem
-from schemas.requests import BundleChunk, FetchBundle, Submit, Submitted
+from schemas.requests import FetchBundle, Submit, Submitted
 from services.upload.bundle import Bundle, canonical, canonical_bytes, check_entry, inspect
 from services.upload.config import UploadConfig
+from services.upload.fetches import Fetches
 from services.upload.refusals import BadBundle
 
 log = logging.getLogger(__name__)
@@ -35,10 +37,11 @@ SMALL = 4 << 20
 CHECKS = 2
 """Big bundles that are checked at one time; the others wait."""
 REMEMBERED = 1024
-MOST_CHUNKS = 1 << 20
-"""A fetch's cursor holds the sequence and, below it, how many chunks came before."""
 LISTING_BYTES = 256 * 1024
 """Longest list of file names that is kept with a bundle."""
+ORPHANS_AFTER = 3600.0
+"""Seconds after its last chunk when a put that was killed is swept."""
+SWEEP_EVERY = 3600.0
 
 
 async def run(bus: Bus, config: UploadConfig) -> None:
@@ -67,13 +70,13 @@ class Uploads:
         self._records = Records(bus)
         self._requests = Bucket(bus, "requests")
         self._known: OrderedDict[str, StoredBundle] = OrderedDict()
-        self._granted: OrderedDict[tuple[str, int, str], ObjectInfo] = OrderedDict()
+        self._fetches = Fetches(bus, lambda digest: self._known.pop(digest, None))
         self._checks = asyncio.Semaphore(CHECKS)
 
     async def run(self) -> None:
         routes = {
             subjects.request("upload", "submit"): Route(Submit, self._on_submit),
-            subjects.request("upload", "fetch", "*"): Route(FetchBundle, self._on_fetch),
+            subjects.request("upload", "fetch", "*"): Route(FetchBundle, self._fetches.on_fetch),
         }
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._sweep())
@@ -88,6 +91,7 @@ class Uploads:
         try:
             answer = earlier or await self._create(asked, await self._checked(asked), key)
         except BadBundle as error:
+            # The same request, repeated, may have been done and its upload deleted meanwhile.
             earlier = await self._earlier(key)
             if earlier is None:
                 await self._forget_upload(asked)
@@ -183,12 +187,29 @@ class Uploads:
         scratch = str(self._config.scratch) if self._config.scratch else None
         with tempfile.SpooledTemporaryFile(max_size=SMALL, dir=scratch) as spooled:
             file = cast(BinaryIO, spooled)
-            async for chunk in self._objects.get("uploads", info.name):
-                file.write(chunk)
+            await self._load(info, file)
             bundle = await asyncio.to_thread(inspect, file, info.size, self._config)
-            if bundle.digest not in self._known:
-                await self._store(file, bundle)
+            await self._store(file, bundle)
         return self._remember(StoredBundle(bundle.digest, bundle.size, bundle.files, bundle.notes))
+
+    async def _load(self, info: ObjectInfo, file: BinaryIO) -> None:
+        try:
+            if info.size <= SMALL:
+                file.write(await self._objects.read(info))
+                return
+            async with contextlib.aclosing(self._objects.get("uploads", info.name)) as chunks:
+                async for chunk in chunks:
+                    await asyncio.to_thread(file.write, chunk)
+        except (NotFound, Corrupt) as error:
+            raise BadBundle(
+                "upload_lost", "the upload was damaged or deleted meanwhile; send it again", 409
+            ) from error
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            raise BadBundle(
+                "no_room", "the server has no room to check it; free some and send it again", 507
+            ) from error
 
     async def _store(self, file: BinaryIO, bundle: Bundle) -> None:
         if await self._objects.find("bundles", bundle.digest) is not None:
@@ -206,57 +227,24 @@ class Uploads:
             except BusError as error:
                 log.info("upload %s stays until it is swept: %s", asked.upload, error)
 
-    # ---- fetch
-
-    async def _on_fetch(self, asked: FetchBundle, subject: str) -> BundleChunk:
-        """Only the worker that the record names, and only for its current attempt."""
-        info = await self._check_grant(asked, subject.rsplit(".", 1)[1])
-        after, number = divmod(asked.cursor, MOST_CHUNKS)
-        data, sequence = await self._objects.chunk(info, after)
-        last = number + 1 >= info.chunks
-        cursor = None if last else sequence * MOST_CHUNKS + number + 1
-        return BundleChunk(data=data, next=cursor, size=info.size)
-
-    async def _check_grant(self, asked: FetchBundle, worker: str) -> ObjectInfo:
-        key = (asked.job, asked.attempt, asked.nonce)
-        known = self._granted.get(key)
-        if known is not None and asked.cursor:
-            return known
-        record = (await self._records.get(asked.job)).record
-        current = record.current
-        if (
-            current is None
-            or not record.state.held
-            or (current.number, current.nonce, current.worker)
-            != (asked.attempt, asked.nonce, worker)
-            or record.bundle != asked.bundle
-        ):
-            raise Refused(
-                Problem(
-                    code="not_granted",
-                    title="This attempt is not granted to this worker",
-                    status=403,
-                    detail=f"attempt {asked.attempt} of {asked.job} is superseded",
-                )
-            )
-        info = await self._objects.info("bundles", asked.bundle)
-        self._granted[key] = info
-        while len(self._granted) > REMEMBERED:
-            self._granted.popitem(last=False)
-        return info
-
     # ---- sweep
 
     async def _sweep(self) -> None:
-        """Deletes raw uploads that nobody submitted."""
+        """Deletes raw uploads that nobody submitted, and what puts that were killed left."""
         while True:
             try:
                 async for info in self._objects.list("uploads"):
                     if time.time() - info.modified > self._config.abandoned_after:
                         await self._objects.delete("uploads", info.name)
+                for bucket in ("uploads", "bundles"):
+                    freed = await self._objects.sweep(bucket, ORPHANS_AFTER)
+                    if freed:
+                        log.info("freed %d unfinished objects in %s", freed, bucket)
             except BusError as error:
                 log.warning("abandoned uploads stay for now: %s", error)
-            await asyncio.sleep(3600)
+            except Exception:
+                log.exception("sweeping the uploads failed")
+            await asyncio.sleep(SWEEP_EVERY)
 
 
 async def packed(file: BinaryIO, bundle: Bundle) -> AsyncIterator[bytes]:

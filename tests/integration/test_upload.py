@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import random
 import tarfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -19,15 +20,17 @@ from bus.kv import Bucket
 from bus.objects import Objects
 from bus.records import Records
 from schemas.ids import job_id
-from schemas.job import State
+from schemas.job import Fact, State
 from schemas.requests import BundleChunk, FetchBundle, Submit, Submitted
 from schemas.spec import JobSpec
 from schemas.worker import Claim
 from services.scheduler import transitions
+from services.upload import fetches
 from services.upload.config import UploadConfig
 from services.upload.service import request_key, run
 from tests.unit.zips import File, build
 
+NOISE = random.Random(7).randbytes(3 << 20)
 ZIP = build(File(name=b"p/main.py"), File(name=b"p/notes.txt", data=b"hello"))
 
 
@@ -148,8 +151,7 @@ async def fetch(uploads: Uploads, asked: FetchBundle, worker: str = "w1") -> Bun
 
 
 async def test_a_worker_fetches_the_bundle_it_was_granted_chunk_by_chunk(uploads: Uploads) -> None:
-    noise = bytes(n * 7919 % 251 for n in range(3 << 20))
-    await uploads.put("u", build(File(), File(name=b"noise", data=noise, method=0)))
+    await uploads.put("u", build(File(), File(name=b"noise", data=NOISE, method=0)))
     bundle = (await uploads.submit(upload="u")).record.bundle
     asked = await claimed(uploads, bundle)
     data, chunks = b"", 0
@@ -159,11 +161,11 @@ async def test_a_worker_fetches_the_bundle_it_was_granted_chunk_by_chunk(uploads
         if chunk.next is None:
             break
         asked = asked.model_copy(update={"cursor": chunk.next})
-    assert len(data) == chunk.size
+    assert (len(data), chunks) == (chunk.size, 7)
     archive = zstandard.ZstdDecompressor().stream_reader(io.BytesIO(data)).read()
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
         assert tar.getnames() == ["main.py", "noise"]
-        assert tar.extractfile("noise").read() == noise  # type: ignore[union-attr]
+        assert tar.extractfile("noise").read() == NOISE  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(
@@ -175,4 +177,53 @@ async def test_nobody_else_gets_it(uploads: Uploads, changes: dict[str, Any], wo
     asked = (await claimed(uploads, bundle)).model_copy(update=changes)
     with pytest.raises(Refused) as caught:
         await fetch(uploads, asked, worker)
+    assert caught.value.problem.code == "not_granted"
+
+
+async def test_a_request_that_is_repeated_while_it_is_at_work_gets_the_same_job(
+    uploads: Uploads,
+) -> None:
+    await uploads.put("u", ZIP)
+    answers = await asyncio.gather(*(uploads.submit(upload="u") for _ in range(6)))
+    assert len({answer.record.id for answer in answers}) == 1
+    assert sum(answer.created for answer in answers) == 1
+
+
+async def test_a_bundle_that_was_deleted_is_stored_anew_when_it_is_sent_again(
+    uploads: Uploads,
+) -> None:
+    await uploads.put("u", ZIP)
+    bundle = (await uploads.submit(upload="u")).record.bundle
+    await Objects(uploads.bus).delete("bundles", bundle)
+    await uploads.put("u", ZIP)
+    assert (await uploads.submit("k2", upload="u")).record.bundle == bundle
+    assert (await fetch(uploads, await claimed(uploads, bundle))).next is None
+
+
+async def test_an_upload_that_lost_a_chunk_is_refused_and_can_be_sent_again(
+    uploads: Uploads,
+) -> None:
+    await uploads.put("u", ZIP)
+    info = await Objects(uploads.bus).info("uploads", "u")
+    await uploads.bus.api("STREAM.PURGE.OBJ_uploads", {"filter": info.chunk_subject})
+    with pytest.raises(Refused) as caught:
+        await uploads.submit(upload="u")
+    assert caught.value.problem.code == "upload_lost"
+    await uploads.put("u", ZIP)
+    assert (await uploads.submit(upload="u")).created
+
+
+async def test_a_fetch_stops_where_its_attempt_is_superseded_meanwhile(
+    uploads: Uploads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetches, "GRANT_HOLDS", 0.0)
+    await uploads.put("u", build(File(), File(name=b"noise", data=NOISE, method=0)))
+    bundle = (await uploads.submit(upload="u")).record.bundle
+    asked = await claimed(uploads, bundle)
+    asked = asked.model_copy(update={"cursor": (await fetch(uploads, asked)).next})
+    stored = await Records(uploads.bus).get(asked.job)
+    ended = stored.record.model_copy(update={"state": State.CANCELLED})
+    await Records(uploads.bus).write(ended, Fact.CANCELLED, stored.sequence)
+    with pytest.raises(Refused) as caught:
+        await fetch(uploads, asked)
     assert caught.value.problem.code == "not_granted"
