@@ -65,9 +65,16 @@ class Stream:
         return config
 
 
-def bucket(name: str, max_bytes: int) -> Stream:
+def bucket(name: str, max_bytes: int, max_age: float = 0.0) -> Stream:
     """A key-value bucket, in the form that NATS's own tools know."""
-    return Stream(f"KV_{name}", (f"$KV.{name}.>",), max_bytes, max_per_subject=1, rollup=True)
+    return Stream(
+        f"KV_{name}",
+        (f"$KV.{name}.>",),
+        max_bytes,
+        max_per_subject=1,
+        max_age=max_age,
+        rollup=True,
+    )
 
 
 def objects(name: str, max_bytes: int, lazy_sync: bool = False) -> Stream:
@@ -91,7 +98,9 @@ WORKERS = bucket("workers", 64 * MEBIBYTE)
 """Not in memory: a server that runs alone forgets such a stream, and not only what is in it."""
 CLASSES = bucket("classes", 16 * MEBIBYTE)
 DRAINS = bucket("drains", 16 * MEBIBYTE)
-REQUESTS = bucket("requests", GIBIBYTE)
+KEYS_KEPT = 30 * 86_400.0
+"""Seconds for which an idempotency key stands for its job; for ever, they would fill the bucket."""
+REQUESTS = bucket("requests", GIBIBYTE, KEYS_KEPT)
 BUNDLES = objects("bundles", 256 * GIBIBYTE)
 UPLOADS = objects("uploads", 64 * GIBIBYTE, lazy_sync=True)
 LOG_OBJECTS = objects("logs", 256 * GIBIBYTE)
