@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Iterable, Mapping
@@ -28,23 +29,27 @@ class Classes:
         self._replicas = replicas
         self._pools: set[str] = set()
         self._known: dict[tuple[str, str], ClassRecord] = {}
+        self._making = asyncio.Lock()
+        """One at a time: many jobs that ask for the same new class at once make it once."""
 
     async def load(self) -> None:
-        for entry in (await self._bucket.all()).values():
-            record = decode(ClassRecord, entry.value, None)
-            self._known[record.pool, record.name] = record
+        for key, entry in (await self._bucket.all()).items():
+            self._take(key, entry.value)
 
     async def listen(self) -> None:
         """Takes in the classes that other replicas make: they may be gone when a worker asks."""
         async for delivery in follow(
             self._bus, "KV_classes", "$KV.classes.>", last_per_subject=True
         ):
-            try:
-                record = decode(ClassRecord, delivery.data, None)
-            except Corrupt as error:
-                log.error("%s cannot be read: %s", delivery.subject, error)
-                continue
-            self._known.setdefault((record.pool, record.name), record)
+            self._take(delivery.subject, delivery.data)
+
+    def _take(self, where: str, data: bytes) -> None:
+        try:
+            record = decode(ClassRecord, data, None)
+        except Corrupt as error:
+            log.error("%s cannot be read: %s", where, error)
+            return
+        self._known.setdefault((record.pool, record.name), record)
 
     def of(self, pool: str) -> tuple[ClassRecord, ...]:
         return tuple(record for (owner, _), record in self._known.items() if owner == pool)
@@ -59,6 +64,14 @@ class Classes:
         self, pool: str, asked: Requirement, workers: Mapping[str, WorkerRecord]
     ) -> str:
         """The class that takes such a job, made where it is missing; ``workers`` are nudged."""
+        if (pool, class_name(asked)) in self._known:
+            return class_name(asked)
+        async with self._making:
+            return await self._ensure(pool, asked, workers)
+
+    async def _ensure(
+        self, pool: str, asked: Requirement, workers: Mapping[str, WorkerRecord]
+    ) -> str:
         if (pool, class_name(asked)) not in self._known and len(self.of(pool)) >= CLASSES:
             asked = widened(asked, capacities(workers.values()))
         name = class_name(asked)

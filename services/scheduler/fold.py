@@ -43,6 +43,11 @@ class Fold:
     def get(self, job: str) -> Stored | None:
         return self._jobs.get(job)
 
+    def behind(self, job: str, sequence: int) -> bool:
+        """Whether it holds an older record of the job than that."""
+        known = self._jobs.get(job)
+        return known is not None and known.sequence < sequence
+
     def apply(self, record: Record, sequence: int, fact: Fact) -> bool:
         """Whether it was news."""
         known = self._jobs.get(record.id)

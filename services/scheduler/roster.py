@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from dataclasses import dataclass
 
 from bus.codec import decode, encode
 from bus.connection import Bus
-from bus.errors import BusError
+from bus.errors import BusError, Corrupt
 from bus.follow import follow
-from bus.kv import Bucket
+from bus.kv import OPERATION, Bucket
 from schemas.worker import Beat, Capacity, WorkerRecord
 
 log = logging.getLogger(__name__)
@@ -78,37 +79,52 @@ class Roster:
         """Outlives restarts of agent, scheduler and broker."""
         if drain:
             await self._drains.put(worker, b"1")
-            self._draining.add(worker)
         else:
             await self._drains.delete(worker)
-            self._draining.discard(worker)
+        self._note_drain(worker, drain)
         known = self._known.get(worker)
         if known is not None:
-            known.record = known.record.model_copy(update={"drain": drain})
             await self._bucket.put(worker, encode(known.record)[0])
 
     async def listen(self, changed: asyncio.Event) -> None:
         """Takes in what other replicas heard."""
+        live = False
         async for delivery in follow(
             self._bus, "KV_workers", "$KV.workers.>", last_per_subject=True
         ):
-            try:
-                record = decode(WorkerRecord, delivery.data, None)
-            except BusError:
-                continue
-            self._take(record)
+            with contextlib.suppress(Corrupt):  # a key that was deleted, for one
+                self._take(decode(WorkerRecord, delivery.data, None), live)
+                changed.set()
+            live = live or delivery.pending == 0
+
+    def _take(self, record: WorkerRecord, live: bool) -> None:
+        """What is written now is a sign of life, whatever the other replica's clock says."""
+        name = record.beat.worker
+        known = self._known.get(name)
+        if known is not None:
+            before = known.record.heard_at
+            if before == record.heard_at or (before > record.heard_at and not live):
+                return  # the same beat again, or one from before ours
+        recent = live or time.time() - record.heard_at < self._lost_after
+        record = record.model_copy(update={"drain": name in self._draining})
+        written = known.written if known else 0.0
+        self._known[name] = Known(record, 0.0 if recent else self._lost_after, written)
+
+    async def listen_drains(self, changed: asyncio.Event) -> None:
+        """Takes in what admins asked of other replicas."""
+        async for delivery in follow(self._bus, "KV_drains", "$KV.drains.>", last_per_subject=True):
+            name = delivery.subject.removeprefix("$KV.drains.")
+            self._note_drain(name, OPERATION not in delivery.headers)
             changed.set()
 
-    def _take(self, record: WorkerRecord) -> None:
-        name = record.beat.worker
-        if record.drain:
+    def _note_drain(self, name: str, drain: bool) -> None:
+        if drain:
             self._draining.add(name)
         else:
             self._draining.discard(name)
         known = self._known.get(name)
-        if known is None or known.record.heard_at < record.heard_at:
-            silence = 0.0 if time.time() - record.heard_at < self._lost_after else self._lost_after
-            self._known[name] = Known(record, silence)
+        if known is not None:
+            known.record = known.record.model_copy(update={"drain": drain})
 
     async def grow_silent(self, seconds: float, holders: list[str]) -> list[str]:
         """Counts ``seconds`` of silence, if JetStream takes a write now; who is lost by it.

@@ -76,6 +76,7 @@ class Scheduler:
             self._tasks = tasks
             tasks.create_task(self._follow_jobs())
             tasks.create_task(self._roster.listen(self._any))
+            tasks.create_task(self._roster.listen_drains(self._any))
             tasks.create_task(self._classes.listen())
             tasks.create_task(self._wake_all())
             tasks.create_task(self._steps.trim())
@@ -97,9 +98,19 @@ class Scheduler:
 
     async def _follow_jobs(self) -> None:
         async for delivery in follow(self._bus, "JOBS", subjects.JOBS_ALL):
-            if not self._steps.wrote(delivery.sequence):
+            if not self._known(delivery):
                 self._take_in(delivery)
             self._replaying = self._replaying and delivery.pending > 0
+
+    def _known(self, delivery: Delivery) -> bool:
+        """Our own step; but one that ended its job is taken in again after older facts of others.
+
+        They come behind it where this follower lags: the fold had forgotten the job by then.
+        """
+        if not self._steps.wrote(delivery.sequence):
+            return False
+        job, _ = subjects.parse_job(delivery.subject)
+        return not self._fold.behind(job, delivery.sequence)
 
     def _take_in(self, delivery: Delivery) -> None:
         try:
@@ -285,6 +296,9 @@ class Scheduler:
             record = (await Records(self._bus).get(key.job)).record
         except NotFound:
             return False
+        except BusError as error:
+            log.info("%s is not told to stop before its record was read: %s", key.job, error)
+            return True
         current = record.current
         ours = current is not None and (current.number, current.worker) == (
             key.attempt,
@@ -293,6 +307,7 @@ class Scheduler:
         return ours and record.state.held
 
     async def _lose(self, record: Record, worker: str, detail: str) -> None:
+        """Asked for again until it is written."""
         attempt = record.attempt
 
         def decide(newest: Record, now: float) -> transitions.Step | transitions.Already:
@@ -301,7 +316,11 @@ class Scheduler:
                 return transitions.Already()
             return transitions.lost(newest, detail, now)
 
-        decision, after = await self._steps.take(record.id, decide)
+        try:
+            decision, after = await self._steps.take(record.id, decide)
+        except BusError as error:
+            log.warning("%s: %s", record.id, error)
+            return
         if isinstance(decision, Step):
             log.warning("%s attempt %d is lost: %s", record.id, attempt, detail)
         self._wake(after.spec.pool)
@@ -318,10 +337,7 @@ class Scheduler:
             for worker in await self._roster.grow_silent(seconds, holders):
                 for record in self._fold.held_by(worker):
                     detail = f"{worker} was silent for {self._config.lost_after:.0f} s"
-                    try:
-                        await self._lose(record, worker, detail)
-                    except BusError as error:
-                        log.warning("%s: %s", record.id, error)
+                    await self._lose(record, worker, detail)
 
     async def _sweep(self) -> None:
         """Repeats what follows from the records and may not have happened."""

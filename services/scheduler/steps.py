@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from bus.connection import Bus
-from bus.errors import Conflict, Unanswered
+from bus.errors import BusError, Conflict, Unanswered
 from bus.records import Records, Stored
 from schemas.job import Record
 from services.scheduler.fold import Fold
@@ -39,9 +39,10 @@ class Steps:
         self._followed = 0
 
     async def take(self, job: str, decide: Decide) -> tuple[Decision, Record]:
-        """Decides on the newest record until the decision could be written; raises ``NotFound``.
+        """Decides on the newest record until the decision could be written.
 
         A write that was not answered may have happened: it is decided again on what is stored.
+        Raises ``NotFound``, and ``Conflict`` where too many others write: no answer to anything.
         """
         stored = self._fold.get(job) or await self._records.get(job)
         for _ in range(TRIES):
@@ -63,7 +64,7 @@ class Steps:
                 continue
             self._note(decision, sequence)
             return decision, decision.record
-        return Refusal("too many others write to this job; try again"), stored.record
+        raise Conflict(f"too many others write to {job}")
 
     async def _newer(self, stored: Stored) -> Stored | None:
         """What the stream holds, if this replica's memory lags behind it."""
@@ -75,6 +76,8 @@ class Steps:
         self._followed = sequence
         own = sequence in self._own
         self._own.discard(sequence)
+        if len(self._own) > MANY:  # those that were tidied away before the follower came to them
+            self._own = {later for later in self._own if later > sequence}
         return own
 
     def _note(self, step: Step, sequence: int) -> None:
@@ -97,8 +100,8 @@ class Steps:
             await self._until_quiet()
             try:
                 await self._records.keep_last(job)
-            except Unanswered as error:
-                log.info("older facts of %s stay for now: %s", job, error)
+            except BusError as error:
+                log.info("older facts of %s stay: %s", job, error)
             await asyncio.sleep(pause)
 
     async def _until_quiet(self) -> None:
