@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
 
 from schemas.job import Record
 from schemas.requests import JobList, JobSummary, ListJobs
+
+log = logging.getLogger(__name__)
 
 VERSION = 1
 SCHEMA = """
@@ -27,8 +31,8 @@ class Index:
     """One row a job: the newest summary, and what a search looks at."""
 
     def __init__(self, path: Path | None) -> None:
-        """In memory without ``path``. A file of another version is made anew."""
-        self._db = sqlite3.connect(path or ":memory:", check_same_thread=False)
+        """In memory without ``path``. A file that is broken or of another version is made anew."""
+        self._db = connect(path)
         self._db.execute("pragma journal_mode = wal")
         self._db.execute("pragma synchronous = off")
         version = self._db.execute("pragma user_version").fetchone()[0]
@@ -86,6 +90,26 @@ class Index:
         ).fetchall()
         jobs = tuple(JobSummary.model_validate_json(summary) for (summary,) in rows[:limit])
         return JobList(jobs=jobs, counts=dict(counted), more=len(rows) > limit)
+
+
+def connect(path: Path | None) -> sqlite3.Connection:
+    """Without syncs a machine that dies may leave a broken file: nothing in it is worth keeping."""
+    if path is not None and not sound(path):
+        log.warning("%s is broken and is made anew", path)
+        for end in ("", "-wal", "-shm"):
+            path.with_name(path.name + end).unlink(missing_ok=True)
+    return sqlite3.connect(path or ":memory:", check_same_thread=False)
+
+
+def sound(path: Path) -> bool:
+    """Raises what is not the file's fault: a folder that is not there, say."""
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        try:
+            return bool(db.execute("pragma quick_check(1)").fetchone() == ("ok",))
+        except sqlite3.DatabaseError as error:
+            if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+                return False
+            raise
 
 
 def conditions(asked: ListJobs) -> tuple[str, list[str]]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TypeVar
 
 from bus import subjects
 from bus.connection import Bus
@@ -20,6 +23,9 @@ from schemas.requests import JobList, ListJobs
 from services.catalog.index import Index
 
 log = logging.getLogger(__name__)
+
+A = TypeVar("A")
+B = TypeVar("B")
 
 BATCH = 500
 """Changes of one transaction."""
@@ -37,33 +43,36 @@ class CatalogConfig:
 
 async def run(bus: Bus, config: CatalogConfig) -> None:
     """Until cancelled; each replica has an index of its own."""
-    index = await asyncio.to_thread(Index, config.path)
-    try:
-        catalog = Catalog(bus, index)
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(catalog.fold())
-            routes = {subjects.request("catalog", "list"): Route(ListJobs, catalog.on_list)}
-            await serve(bus, routes, "catalog")
-    finally:
-        index.close()
+    with ThreadPoolExecutor(1, "catalog") as thread:
+        index = await asyncio.get_running_loop().run_in_executor(thread, Index, config.path)
+        try:
+            catalog = Catalog(bus, index, thread)
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(catalog.fold())
+                routes = {subjects.request("catalog", "list"): Route(ListJobs, catalog.on_list)}
+                await serve(bus, routes, "catalog")
+        finally:
+            thread.submit(index.close)  # after what a cancelled call still does there
 
 
 class Catalog:
-    """One replica."""
+    """One replica; ``thread`` alone touches the index."""
 
-    def __init__(self, bus: Bus, index: Index) -> None:
+    def __init__(self, bus: Bus, index: Index, thread: ThreadPoolExecutor) -> None:
         self._bus = bus
         self._index = index
-        self._lock = asyncio.Lock()
+        self._thread = thread
         self._news: asyncio.Queue[Change] = asyncio.Queue(4 * BATCH)
 
     async def on_list(self, asked: ListJobs, subject: str) -> JobList:
-        async with self._lock:
-            return await asyncio.to_thread(self._index.list, asked)
+        return await self._call(self._index.list, asked)
+
+    async def _call(self, work: Callable[[A], B], argument: A) -> B:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work, argument)
 
     async def fold(self) -> None:
         """Takes facts in as they come, many in one transaction when they come fast."""
-        after = await asyncio.to_thread(self._index.place, await stream_mark(self._bus))
+        after = await self._call(self._index.place, await stream_mark(self._bus))
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._read(after))
             while True:
@@ -87,8 +96,7 @@ class Catalog:
         newest: dict[str, tuple[int, Record]] = {}
         for change in changes:
             newest[change.record.id] = (change.sequence, change.record)
-        async with self._lock:
-            await asyncio.to_thread(self._index.take, list(newest.values()))
+        await self._call(self._index.take, list(newest.values()))
 
 
 async def stream_mark(bus: Bus) -> int:

@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from bus import subjects
 from bus.connection import Bus
 from bus.records import Records
@@ -129,3 +131,42 @@ def test_an_older_fact_changes_nothing(tmp_path: Path) -> None:
     index.take([(9, one.model_copy(update={"state": State.SUCCEEDED})), (8, one)])
     assert index.list(ListJobs()).counts == {"succeeded": 1}
     index.close()
+
+
+async def test_an_index_can_be_made_from_nothing_at_any_time(bus: Bus, tmp_path: Path) -> None:
+    path = tmp_path / "index.sqlite"
+    await add(bus, *(record(n) for n in range(5)))
+    async with catalog(bus, path):
+        before = await listed(bus, 5)
+    for file in tmp_path.glob("index.sqlite*"):
+        file.unlink()
+    async with catalog(bus, path):
+        assert await listed(bus, 5) == before
+
+
+@pytest.mark.parametrize("offset", [0, 5000])
+async def test_a_broken_index_is_made_anew(bus: Bus, tmp_path: Path, offset: int) -> None:
+    """A machine that dies in the middle of a write leaves one behind."""
+    path = tmp_path / "index.sqlite"
+    await add(bus, *(record(n) for n in range(200)))
+    async with catalog(bus, path):
+        await listed(bus, 200)
+    data = bytearray(path.read_bytes())
+    data[offset : offset + 4096] = b"?" * 4096
+    path.write_bytes(data)
+    async with catalog(bus, path):
+        assert (await listed(bus, 200, limit=1)).more
+
+
+async def test_pages_stay_whole_while_new_jobs_come(bus: Bus) -> None:
+    await add(bus, *(record(n) for n in range(20)))
+    async with catalog(bus):
+        page = await listed(bus, 20, limit=8)
+        found = [job.id for job in page.jobs]
+        for number in range(20, 24):
+            await add(bus, record(number))
+            page = await listed(bus, number + 1, limit=4, before=found[-1])
+            found += [job.id for job in page.jobs]
+    assert found == [record(n).id for n in reversed(range(20))][: len(found)]
+    assert len(found) == 20
+    assert not page.more
