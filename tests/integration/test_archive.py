@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -171,14 +172,14 @@ async def test_bytes_that_come_after_the_deadline_fill_their_gap(bus: Bus) -> No
 
 
 async def test_a_log_that_still_comes_is_waited_for(bus: Bus) -> None:
-    await write(bus, record(attempt(end=12), state=State.FAILED), Fact.FAILED)
+    await write(bus, record(attempt(end=20), state=State.FAILED), Fact.FAILED)
     writer = LogWriter(bus, JOB, 1, 0, "w1")
-    async with archive(bus, late=0.6):
-        for offset in range(12):
+    async with archive(bus, late=1.5):
+        for offset in range(20):
             await writer.publish(chunk(offset, b"x"))
             await asyncio.sleep(0.1)
         await until_complete(bus)
-    assert await text(read_job(bus, JOB, wait=True)) == 12 * b"x"
+    assert await text(read_job(bus, JOB, wait=True)) == 20 * b"x"
 
 
 async def test_the_sweep_seals_what_is_long_and_drops_what_no_job_knows(bus: Bus) -> None:
@@ -229,3 +230,52 @@ async def position(bus: Bus) -> LogEnd:
 
 async def stored_messages(bus: Bus) -> int:
     return int((await bus.api("STREAM.INFO.LOGS"))["state"]["messages"])
+
+
+class Killed(BaseException):
+    """The process is gone: not even its clean-up runs."""
+
+
+def die_after(bus: Bus, calls: int, patch: pytest.MonkeyPatch) -> None:
+    """The bus does what it is asked for ``calls`` times, and nothing after that."""
+    left = calls
+    for name in ("append", "api"):
+        real = getattr(bus, name)
+
+        async def counted(*args: Any, real: Any = real, **named: Any) -> Any:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise Killed
+            return await real(*args, **named)
+
+        patch.setattr(bus, name, counted)
+
+
+async def test_a_sealer_that_is_killed_anywhere_leaves_a_whole_log(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sealing, "BLOCK", 100)
+    monkeypatch.setattr(sealing, "ROUND", 2)
+    lines = [b"%059d\n" % n for n in range(10)]
+    end = await say(bus, *lines)
+    done = record(attempt(end=end), state=State.SUCCEEDED)
+    calls, killed = 0, True
+    while killed:
+        with monkeypatch.context() as patch:
+            die_after(bus, calls, patch)
+            try:
+                await Sealer(bus).seal(RANK, end)
+                killed = False
+            except Killed:
+                calls += 1
+        assert await text(read_attempt(bus, done, Cursor(1, 0, 0), wait=True)) == b"".join(lines)
+    assert calls > 5
+    await LogArchive(bus).sweep(-1.0)
+    index = await Sealer(bus).index(RANK)
+    assert index is not None
+    assert {info.name async for info in Objects(bus).list("logs")} == {
+        f"{JOB}.1.0",
+        *(block.object for block in index.blocks),
+    }
+    assert await stored_messages(bus) == 0
