@@ -12,7 +12,7 @@ from bus import subjects
 from bus.connection import Bus
 from bus.errors import BusError, Corrupt, NotFound, Refused
 from bus.follow import Delivery, follow
-from bus.records import Records, read_change
+from bus.records import read_change
 from bus.serve import Route, serve
 from bus.tickets import publish_ticket, withdraw_ticket
 from schemas.job import Record, State
@@ -20,22 +20,19 @@ from schemas.message import Empty, Message
 from schemas.problem import Problem
 from schemas.requests import Cancel, CancelAnswer, Drain, Explain, Explanation
 from schemas.worker import (
-    AttemptKey,
     Beat,
-    BeatAnswer,
     Claim,
     ClaimAnswer,
     Command,
     Grant,
     Report,
     ReportAnswer,
-    Stop,
 )
 from services.scheduler import policy, transitions
+from services.scheduler.beats import Beats, stop_of
 from services.scheduler.classes import Classes
 from services.scheduler.config import SchedulerConfig
 from services.scheduler.fold import Fold
-from services.scheduler.missing import Missing
 from services.scheduler.roster import Roster
 from services.scheduler.steps import Steps
 from services.scheduler.transitions import Refusal, Step
@@ -64,7 +61,8 @@ class Scheduler:
         self._roster = Roster(bus, config.lost_after)
         self._dirty: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self._any = asyncio.Event()
-        self._missing = Missing(config.unknown_after)
+        parts = (self._fold, self._steps, self._classes, self._roster)
+        self._beats = Beats(bus, config, parts, self._wake)
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._replaying = True
         self._tasks: asyncio.TaskGroup | None = None
@@ -81,7 +79,7 @@ class Scheduler:
             tasks.create_task(self._wake_all())
             tasks.create_task(self._steps.trim())
             tasks.create_task(self._sweep())
-            tasks.create_task(self._watch_silence())
+            tasks.create_task(self._beats.watch_silence())
             await serve(self._bus, self._routes(), "scheduler")
 
     def _routes(self) -> dict[str, Route]:
@@ -91,7 +89,7 @@ class Scheduler:
             subjects.request("scheduler", "cancel"): Route(Cancel, self._on_cancel),
             subjects.request("scheduler", "drain"): Route(Drain, self._on_drain),
             subjects.request("scheduler", "explain"): Route(Explain, self._on_explain),
-            subjects.BEATS_ALL: Route(Beat, self._on_beat),
+            subjects.BEATS_ALL: Route(Beat, self._beats.on_beat),
         }
 
     # ---- what jobs do
@@ -261,83 +259,7 @@ class Scheduler:
         text, workers = policy.explain(record, self._view(record.spec.pool), ahead, time.time())
         return Explanation(text=text, ahead=ahead, workers=workers)
 
-    # ---- what workers say
-
-    async def _on_beat(self, beat: Beat, subject: str) -> BeatAnswer:
-        if subject != subjects.beat(beat.worker):
-            raise Refused(Problem(code="not_you", title="A worker beats under its own name"))
-        await self._classes.pool(beat.pool)
-        if await self._roster.hear(beat):
-            self._wake(beat.pool)
-        held = self._fold.held_by(beat.worker)
-        for record in self._missing.overdue(beat, held, time.monotonic()):
-            await self._lose(record, beat.worker, f"{beat.worker} does not know of it any more")
-        stop = [stop_of(record) for record in held if record.state is State.CANCELLING]
-        stop += await self._superseded(beat)
-        return BeatAnswer(
-            sent_at=beat.sent_at,
-            stop=tuple(stop),
-            classes=self._classes.of(beat.pool),
-            drain=self._roster.drains(beat.worker),
-        )
-
-    async def _superseded(self, beat: Beat) -> list[Stop]:
-        """Attempts that it holds and that no record gives to it (checked with the stream)."""
-        stops = []
-        for key in beat.held:
-            if not self._fold.grants(beat.worker, key) and not await self._granted(beat, key):
-                stops.append(
-                    Stop(job=key.job, attempt=key.attempt, grace=10.0, reason="superseded")
-                )
-        return stops
-
-    async def _granted(self, beat: Beat, key: AttemptKey) -> bool:
-        try:
-            record = (await Records(self._bus).get(key.job)).record
-        except NotFound:
-            return False
-        except BusError as error:
-            log.info("%s is not told to stop before its record was read: %s", key.job, error)
-            return True
-        current = record.current
-        ours = current is not None and (current.number, current.worker) == (
-            key.attempt,
-            beat.worker,
-        )
-        return ours and record.state.held
-
-    async def _lose(self, record: Record, worker: str, detail: str) -> None:
-        """Asked for again until it is written."""
-        attempt = record.attempt
-
-        def decide(newest: Record, now: float) -> transitions.Step | transitions.Already:
-            current = newest.current
-            if current is None or (current.number, current.worker) != (attempt, worker):
-                return transitions.Already()
-            return transitions.lost(newest, detail, now)
-
-        try:
-            decision, after = await self._steps.take(record.id, decide)
-        except BusError as error:
-            log.warning("%s: %s", record.id, error)
-            return
-        if isinstance(decision, Step):
-            log.warning("%s attempt %d is lost: %s", record.id, attempt, detail)
-        self._wake(after.spec.pool)
-
     # ---- what time does
-
-    async def _watch_silence(self) -> None:
-        tick = self._config.lost_after / 10
-        while True:
-            before = time.monotonic()
-            await asyncio.sleep(tick)
-            holders = self._fold.holders()
-            seconds = min(time.monotonic() - before, 2 * tick)
-            for worker in await self._roster.grow_silent(seconds, holders):
-                for record in self._fold.held_by(worker):
-                    detail = f"{worker} was silent for {self._config.lost_after:.0f} s"
-                    await self._lose(record, worker, detail)
 
     async def _sweep(self) -> None:
         """Repeats what follows from the records and may not have happened."""
@@ -369,10 +291,6 @@ def no_job(job: str) -> Problem:
         status=404,
         detail=f"no job has the id {job}",
     )
-
-
-def stop_of(record: Record) -> Stop:
-    return Stop(job=record.id, attempt=record.attempt, grace=record.spec.grace, reason="cancelled")
 
 
 def grant(record: Record) -> Grant:
