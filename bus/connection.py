@@ -110,7 +110,10 @@ class Bus:
     async def publish(self, subject: str, message: Message) -> None:
         """Without an acknowledgement: for nudges that something else repeats."""
         data, headers = encode(message)
-        await self.nc.publish(subject, data, headers=headers)
+        try:
+            await self.nc.publish(subject, data, headers=headers)
+        except Error as error:
+            raise BusError(f"{subject} was not published: {error}") from error
 
     async def request(
         self,
@@ -193,6 +196,8 @@ class Bus:
             raise NotFound(f"no stream takes {subject}") from error
         except (NatsTimeout, ConnectionClosedError) as error:
             raise Unanswered(subject, timeout) from error
+        except Error as error:
+            raise BusError(f"{subject} was not stored: {error}") from error
         answer: dict[str, Any] = json.loads(reply.data)
         raise_error(answer)
         sequence: int = answer["seq"]
@@ -212,7 +217,10 @@ class Bus:
         """Until the server has taken in all that was said so far."""
         task = asyncio.current_task()
         before = task.cancelling() if task else 0
-        await self.nc.flush(int(timeout) or 1)
+        try:
+            await self.nc.flush(int(timeout) or 1)
+        except Error as error:
+            raise BusError(f"the bus did not answer: {error}") from error
         # Its ``asyncio.wait_for`` swallows a cancellation that meets the answer (Python 3.11).
         if task and task.cancelling() > before:
             raise asyncio.CancelledError

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from bus.connection import Bus, BusConfig
-from bus.errors import Refused, Unanswered
+from bus.errors import BusError, Refused, Unanswered
 from bus.serve import Route, serve
 from bus.server import EmbeddedServer, ServerConfig, find_binary
 from schemas.message import Empty, Message
@@ -190,3 +190,13 @@ async def test_a_fatal_auth_error_ends_in_a_new_client(guarded: Guarded) -> None
         await until(lambda: bus.connected)
         assert bus.nc is not first
         assert await ask(bus, attempts=10) == Ticket(job="j1")
+
+
+async def test_what_cannot_be_sent_is_told_as_an_error_of_the_bus(bus: Bus) -> None:
+    with pytest.raises(BusError, match="was not stored"):
+        await bus.append("stoker.log.j.1.0.w", b"x" * (bus.max_payload + 1))
+    await bus.nc.close()
+    with pytest.raises(BusError):
+        await bus.publish("stoker.cmd.w.stop", Ticket(job="j"))
+    with pytest.raises(BusError):
+        await bus.flush()
