@@ -17,7 +17,8 @@ from agent.runtimes.dummy import DummyRuntime
 from agent.runtimes.process import ProcessRuntime
 from agent.runtimes.protocol import Runtime
 from agent.worker import Worker, make_folders
-from bus.connection import Bus, BusConfig
+from bus.connection import Bus
+from bus.link import BusConfig
 
 log = logging.getLogger(__name__)
 

@@ -12,13 +12,12 @@ from agent.spool import Piece, SpoolReader, trim
 from bus import subjects
 from bus.connection import Bus
 from bus.errors import BusError, StoreFull
-from bus.logs import Fenced, LogWriter
+from bus.logs import MESSAGE_BYTES, Fenced, LogWriter
 from schemas.log import LogChunk, Span
 from schemas.requests import LogEnd, LogPosition
 
 log = logging.getLogger(__name__)
 
-MESSAGE_BYTES = 512 << 10
 PACE = 0.025
 """Seconds between two small messages of a program that prints all the time."""
 BIG = 64 << 10

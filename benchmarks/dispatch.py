@@ -10,7 +10,8 @@ from contextlib import asynccontextmanager
 from benchmarks import floors, load
 from benchmarks.stack import Stack, running_stack
 from benchmarks.table import Figure, percentile
-from bus.connection import Bus, BusConfig
+from bus.connection import Bus
+from bus.link import BusConfig
 from schemas.spec import JobSpec
 
 DUMMY_END_BAR = 20.0

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from nats.aio.msg import Msg
 from nats.errors import Error
 
-from bus.connection import Bus, backoff
+from bus.connection import Bus
 from bus.errors import BusError
 from bus.fetch import Fetcher, PullBroken
 from bus.follow import Delivery, read_delivery
+from bus.link import backoff
 
 log = logging.getLogger(__name__)
 

@@ -14,9 +14,10 @@ from typing import Any
 from nats.aio.msg import Msg
 from nats.errors import Error
 
-from bus.connection import Bus, backoff
+from bus.connection import Bus
 from bus.errors import BusError, NotFound
 from bus.fetch import EXPIRES, Fetcher, PullBroken
+from bus.link import backoff
 
 log = logging.getLogger(__name__)
 

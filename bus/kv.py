@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from bus.connection import Bus
 from bus.errors import NotFound
 from bus.follow import follow
+from bus.headers import EXPECTED
 
-EXPECTED = "Nats-Expected-Last-Subject-Sequence"
 OPERATION = "KV-Operation"
 
 

@@ -12,7 +12,8 @@ from bus import subjects
 from bus.connection import Bus
 from bus.errors import BusError, Conflict
 from bus.follow import Delivery, follow
-from bus.records import EXPECTED, Change, Records, read_change
+from bus.headers import EXPECTED
+from bus.records import Change, Records, read_change
 from bus.sealed import LogArchive
 from schemas.job import Attempt, Record
 from schemas.log import Cursor, LogChunk, LogIndex, log_headers, read_log

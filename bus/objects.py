@@ -20,14 +20,15 @@ from nats.aio.client import Client
 from nats.errors import ConnectionClosedError, NoRespondersError
 from nats.errors import TimeoutError as NatsTimeout
 
-from bus.connection import API_TIMEOUT, Bus, ask
+from bus.connection import API_TIMEOUT, Bus
 from bus.errors import Corrupt, NotFound, Unanswered
 from bus.follow import follow, stored_time
+from bus.headers import EXPECTED, ROLLUP
+from bus.link import ask
 from bus.object_meta import CHUNK as CHUNK
 from bus.object_meta import ObjectInfo as ObjectInfo
 from bus.object_meta import meta_json, meta_subject, read_info
 
-EXPECTED = "Nats-Expected-Last-Subject-Sequence"
 WINDOW = 8
 """Chunks on their way at one time, in either direction."""
 CHUNK_TIMEOUT = 30.0
@@ -154,7 +155,7 @@ class Objects:
         if found is None:
             return
         gone = meta_json(found, deleted=True)
-        await self._bus.append(meta_subject(bucket, name), gone, {"Nats-Rollup": "sub"})
+        await self._bus.append(meta_subject(bucket, name), gone, {ROLLUP: "sub"})
         await self._purge(bucket, found.chunk_subject)
 
     async def list(self, bucket: str) -> AsyncGenerator[ObjectInfo, None]:
@@ -247,7 +248,7 @@ class Put:
             time.time(), metadata,
         )  # fmt: skip
         subject = meta_subject(self.bucket, self._name)
-        headers = {"Nats-Rollup": "sub"}
+        headers = {ROLLUP: "sub"}
         if expected is not None:
             headers[EXPECTED] = str(expected)
         revision = await self._bus.append(subject, meta_json(info), headers)

@@ -15,9 +15,10 @@ from nats.errors import Error
 
 from bus import subjects
 from bus.codec import decode
-from bus.connection import Bus, backoff
+from bus.connection import Bus
 from bus.errors import BusError, Corrupt
 from bus.fetch import Fetcher, PullBroken
+from bus.link import backoff
 from schemas.worker import Ticket
 
 log = logging.getLogger(__name__)

@@ -11,10 +11,8 @@ from bus.codec import decode, encode
 from bus.connection import Bus
 from bus.errors import NotFound
 from bus.follow import Delivery, follow
+from bus.headers import EXPECTED, EXPECTED_SUBJECT
 from schemas.job import Fact, JobFact, Record
-
-EXPECTED = "Nats-Expected-Last-Subject-Sequence"
-EXPECTED_SUBJECT = "Nats-Expected-Last-Subject-Sequence-Subject"
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from stoker.answers import StokerError
 
 if TYPE_CHECKING:
     from agent.config import AgentConfig
-    from bus.connection import BusConfig
+    from bus.link import BusConfig
 
 LENGTH = struct.Struct(">I")
 STOP_SECONDS = 10.0

@@ -18,7 +18,7 @@ from stoker.answers import StokerError
 
 if TYPE_CHECKING:
     from agent.config import AgentConfig
-    from bus.connection import BusConfig
+    from bus.link import BusConfig
 
 AUTO = "auto"
 RUNTIMES = ("docker", "process", "dummy")

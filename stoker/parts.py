@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import stoker
-from bus.connection import Bus, BusConfig
+from bus.connection import Bus
 from bus.layout import declare
+from bus.link import BusConfig
 from stoker import config, places
 from stoker.answers import StokerError
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from bus.connection import Bus, BusConfig
+from bus.connection import Bus
 from bus.layout import declare
+from bus.link import BusConfig
 from bus.server import EmbeddedServer, ServerConfig, nats_server
 from tests.plugins.machine import pytest_collection_modifyitems, pytest_terminal_summary
 

@@ -16,8 +16,9 @@ from agent.config import AgentConfig
 from agent.main import run_agent
 from bus import subjects
 from bus.codec import decode
-from bus.connection import Bus, BusConfig
+from bus.connection import Bus
 from bus.follow import follow
+from bus.link import BusConfig
 from bus.logs import LogGap, read_attempt
 from bus.objects import Objects
 from schemas.job import JobFact, Record, State

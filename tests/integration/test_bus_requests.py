@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from bus.connection import Bus, BusConfig
+from bus.connection import Bus
 from bus.errors import BusError, Refused, Unanswered
+from bus.link import BusConfig
 from bus.serve import Route, serve
 from bus.server import EmbeddedServer, ServerConfig, find_binary
 from schemas.message import Empty, Message

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from bus.connection import Bus, BusConfig
+from bus.connection import Bus
 from bus.layout import declare
+from bus.link import BusConfig
 from bus.records import Records
 from bus.server import PID_FILE, EmbeddedServer, ServerConfig, ServerError, nats_server
 from schemas.job import Fact
