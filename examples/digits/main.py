@@ -43,8 +43,8 @@ def bar(epoch, done, total, loss):
     """One line that is drawn over and over, as tqdm does."""
     filled = 30 * done // total
     blocks = "█" * filled + "·" * (30 - filled)
-    sys.stderr.write(f"\r\033[36mepoch {epoch:2d} {blocks}\033[0m {done}/{total} loss {loss:.4f}")
-    sys.stderr.flush()
+    sys.stdout.write(f"\r\033[36mepoch {epoch:2d} {blocks}\033[0m {done}/{total} loss {loss:.4f}")
+    sys.stdout.flush()
 
 
 def train_epoch(model, images, labels, epoch, generator):
@@ -59,8 +59,8 @@ def train_epoch(model, images, labels, epoch, generator):
         if time.monotonic() - drawn > 0.1:
             drawn = time.monotonic()
             bar(epoch, start + len(batch), len(order), model.loss_)
-    sys.stderr.write("\r\033[K")
-    sys.stderr.flush()
+    sys.stdout.write("\r\033[K")
+    sys.stdout.flush()
     return total / len(order)
 
 
