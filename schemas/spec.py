@@ -18,7 +18,7 @@ DURATION_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd]?)", re.IGNORECASE)
 
 SIZE_FIELDS = ("memory", "shm")
-DURATION_FIELDS = ("timeout", "grace")
+DURATION_FIELDS = ("timeout", "grace", "idle_timeout", "queue_timeout")
 
 ARGUMENT_BYTES = 32 * 1024
 """Longest single argument or environment value, in bytes."""
@@ -103,10 +103,16 @@ class JobSpec(Strict):
     resources: Resources = Resources()
     timeout: float | None = Field(default=None, gt=0)
     """Seconds that the program may run; None for no limit."""
+    idle_timeout: float | None = Field(default=None, gt=0)
+    """Seconds that it may run without printing anything."""
+    queue_timeout: float | None = Field(default=None, gt=0)
+    """Seconds that the job may wait for a worker, anew before each attempt."""
     grace: float = Field(default=10.0, ge=0, le=300)
     """Seconds between SIGTERM and SIGKILL."""
     retries: int | None = Field(default=None, ge=0, le=20)
     """Tries after the first, whatever the reason; None: 3 for infrastructure, 0 for the user's."""
+    exclusive: bool = False
+    """Never runs twice at one time: the program dies with the lease of a worker that is cut off."""
     network: Network = "none"
     python: str | None = Field(default=None, pattern=r"^3\.\d{1,2}$")
     image: str | None = Field(default=None, min_length=1, max_length=255)
