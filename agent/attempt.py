@@ -31,6 +31,8 @@ BUILDING_AFTER = 0.2
 """Seconds of preparation after which the record says that the job is building."""
 RUNNING_AFTER = 0.1
 """Seconds after the start until ``running`` is reported: a job that is over by then skips it."""
+TELL_AGAIN = 5.0
+"""Seconds after which ``running`` is told again when nobody answered."""
 FLUSH_SECONDS = 5.0
 """How long the end waits for the last output to be stored; afterwards it goes on being sent."""
 NOTICE_AFTER = 0.1
@@ -213,6 +215,8 @@ class AttemptRun:
         answer = await self._reporter.tell(fact, time.time(), started_at)
         if answer is not None and answer.stop:
             self.stop(self.grant.spec.grace, Reason.CANCELLED)
+        elif answer is None and fact is Fact.RUNNING and self.phase != "reporting":
+            self._later(TELL_AGAIN, lambda: self._tell(fact, started_at))
 
     def _later(self, seconds: float, call: Callable[[], None]) -> asyncio.TimerHandle:
         timer = asyncio.get_running_loop().call_later(seconds, call)

@@ -78,6 +78,8 @@ class Worker:
         self._asked_to_drain = False
         self._leaving = False
         self._disk_full = False
+        self._aside = ""
+        """Why the scheduler gives it nothing."""
 
     @property
     def draining(self) -> bool:
@@ -151,6 +153,7 @@ class Worker:
         self._stop(answer.stop)
         self._learn(answer.classes)
         self._drain(answer.drain)
+        self._set_aside(answer.aside)
         return True
 
     def _state(self) -> Beat:
@@ -189,6 +192,12 @@ class Worker:
             self._asked_to_drain = drain
             self._tune()
 
+    def _set_aside(self, why: str) -> None:
+        if why != self._aside:
+            log.warning("%s %s", self._config.name, why or "may take work again")
+            self._aside = why
+            self._tune()
+
     # Tickets.
 
     def _learn(self, classes: Iterable[ClassRecord]) -> None:
@@ -201,7 +210,7 @@ class Worker:
 
     @property
     def _accepting(self) -> bool:
-        return not self.draining and not self._disk_full
+        return not self.draining and not self._disk_full and not self._aside
 
     def _tune(self) -> None:
         """Asks for as many tickets of each class as there is room for at this moment."""
@@ -238,7 +247,10 @@ class Worker:
             self._free(holder)
         else:
             self._accept(answer.grant, holder)
-        await ticket.ack()
+        if answer.back is None:
+            await ticket.ack()
+        else:
+            await ticket.back(answer.back)
 
     # Attempts.
 

@@ -48,6 +48,10 @@ class Fact(StrEnum):
     BUILDING = "building"
     RUNNING = "running"
     RETRYING = "retrying"
+    REINSTATED = "reinstated"
+    """A lost attempt goes on: its worker came back before a successor ran."""
+    REFUSED = "refused"
+    """A superseded attempt said something; noted once, and nothing else changes."""
     CANCELLING = "cancelling"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
@@ -106,6 +110,10 @@ class Attempt(Message):
     ended_at: float | None = None
     environment: Environment | None = None
     end: AttemptEnd | None = None
+    follows: int = 0
+    """Number of the attempt before it; 0 for the first."""
+    refused: bool = False
+    """It spoke after it was superseded."""
 
 
 class Entry(Message):
@@ -134,7 +142,7 @@ class Record(Message):
     class_name: str | None = None
     """The class that its ticket went to."""
     attempt: int = 0
-    """Number of the newest attempt; 0 before the first."""
+    """Number of the current attempt, the only one that can win; 0 before the first."""
     attempts: tuple[Attempt, ...] = ()
     not_before: float | None = None
     """Unix seconds before which a retry does not start."""
@@ -149,7 +157,10 @@ class Record(Message):
 
     @property
     def current(self) -> Attempt | None:
-        return self.attempts[-1] if self.attempts else None
+        return self.find(self.attempt)
+
+    def find(self, number: int) -> Attempt | None:
+        return next((one for one in reversed(self.attempts) if one.number == number), None)
 
     @property
     def name(self) -> str:

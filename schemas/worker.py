@@ -89,6 +89,8 @@ class Beat(Message):
     free: Capacity
     load: Load = Load()
     draining: bool = False
+    leaving: bool = False
+    """It stops for a successor that goes on with what it holds: silence is expected."""
     held: tuple[Held, ...] = ()
     ends: tuple[AttemptKey, ...] = ()
     """Ends that were not confirmed yet."""
@@ -111,6 +113,8 @@ class BeatAnswer(Message):
     """The classes of its pool that it may pull from."""
     drain: bool = False
     """An admin asked that it takes nothing new."""
+    aside: str = ""
+    """Why it is given nothing new although it would take it; empty where it is."""
 
 
 class WorkerRecord(Message):
@@ -121,6 +125,8 @@ class WorkerRecord(Message):
     """Unix seconds by the scheduler's clock."""
     drain: bool = False
     """Asked for by an admin; outlives the agent's restarts."""
+    aside: str = ""
+    """Why it is set aside; empty where it is not."""
 
 
 class Claim(Message):
@@ -150,6 +156,8 @@ class ClaimAnswer(Message):
 
     grant: Grant | None = None
     refusal: str = ""
+    back: float | None = None
+    """Seconds after which the ticket is offered again: another worker should have it."""
 
 
 class Report(Message):

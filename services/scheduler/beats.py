@@ -10,13 +10,13 @@ from collections.abc import Callable
 from bus import subjects
 from bus.connection import Bus
 from bus.errors import BusError, NotFound, Refused
-from bus.records import Records
 from schemas.job import Record, State
 from schemas.problem import Problem
 from schemas.worker import AttemptKey, Beat, BeatAnswer, Stop
 from services.scheduler import transitions
 from services.scheduler.classes import Classes
 from services.scheduler.config import SchedulerConfig
+from services.scheduler.effects import stop_of
 from services.scheduler.fold import Fold
 from services.scheduler.missing import Missing
 from services.scheduler.roster import Roster
@@ -52,13 +52,20 @@ class Beats:
         held = self._fold.held_by(beat.worker)
         for record in self._missing.overdue(beat, held, time.monotonic()):
             await self._lose(record, beat.worker, f"{beat.worker} does not know of it any more")
-        stop = [stop_of(record) for record in held if record.state is State.CANCELLING]
-        stop += await self._superseded(beat)
+        stop = [
+            stop_of(record, record.current, "cancelled")
+            for record in held
+            if record.state is State.CANCELLING and record.current
+        ]
+        for key in beat.held:
+            if not await self._may_run(beat.worker, key):
+                stop.append(Stop(job=key.job, attempt=key.attempt, grace=10.0, reason="superseded"))
         return BeatAnswer(
             sent_at=beat.sent_at,
             stop=tuple(stop),
             classes=self._classes.of(beat.pool),
             drain=self._roster.drains(beat.worker),
+            aside=self._roster.aside(beat.worker),
         )
 
     async def watch_silence(self) -> None:
@@ -69,35 +76,46 @@ class Beats:
             await asyncio.sleep(tick)
             holders = self._fold.holders()
             seconds = min(time.monotonic() - before, 2 * tick)
-            for worker in await self._roster.grow_silent(seconds, holders):
+            for worker, patience in await self._roster.grow_silent(seconds, holders):
                 for record in self._fold.held_by(worker):
-                    detail = f"{worker} was silent for {self._config.lost_after:.0f} s"
-                    await self._lose(record, worker, detail)
+                    await self._lose(record, worker, f"{worker} was silent for {patience:.0f} s")
 
-    async def _superseded(self, beat: Beat) -> list[Stop]:
-        """Attempts that it holds and that no record gives to it (checked with the stream)."""
-        stops = []
-        for key in beat.held:
-            if not self._fold.grants(beat.worker, key) and not await self._granted(beat, key):
-                stops.append(
-                    Stop(job=key.job, attempt=key.attempt, grace=10.0, reason="superseded")
-                )
-        return stops
+    async def _may_run(self, worker: str, key: AttemptKey) -> bool:
+        """Whether a record gives it the attempt that it holds; one that was lost it gets back.
 
-    async def _granted(self, beat: Beat, key: AttemptKey) -> bool:
+        Decided with the stream where this replica's memory says no.
+        """
+        stored = self._fold.get(key.job)
+        if stored is not None and self._fold.grants(worker, key):
+            if transitions.may_resume(stored.record):
+                await self._resume(key.job)
+            return True
         try:
-            record = (await Records(self._bus).get(key.job)).record
+            decision, record = await self._steps.take(
+                key.job,
+                lambda newest, now: (
+                    transitions.reinstated(newest, key, worker, now) or transitions.Already()
+                ),
+            )
         except NotFound:
             return False
         except BusError as error:
             log.info("%s is not told to stop before its record was read: %s", key.job, error)
             return True
+        if isinstance(decision, Step):
+            log.warning("%s attempt %d goes on: %s is back", key.job, key.attempt, worker)
+            await self._resume(key.job)
+            return True
         current = record.current
-        ours = current is not None and (current.number, current.worker) == (
-            key.attempt,
-            beat.worker,
-        )
+        ours = current is not None and (current.number, current.worker) == (key.attempt, worker)
         return ours and record.state.held
+
+    async def _resume(self, job: str) -> None:
+        """What is known to run is running again; a later beat repeats what fails."""
+        try:
+            await self._steps.take(job, transitions.resumed)
+        except BusError as error:
+            log.info("%s: %s", job, error)
 
     async def _lose(self, record: Record, worker: str, detail: str) -> None:
         """Asked for again until it is written."""
@@ -110,14 +128,9 @@ class Beats:
             return transitions.lost(newest, detail, now)
 
         try:
-            decision, after = await self._steps.take(record.id, decide)
+            decision, _ = await self._steps.take(record.id, decide)
         except BusError as error:
             log.warning("%s: %s", record.id, error)
             return
         if isinstance(decision, Step):
             log.warning("%s attempt %d is lost: %s", record.id, attempt, detail)
-        self._wake(after.spec.pool)
-
-
-def stop_of(record: Record) -> Stop:
-    return Stop(job=record.id, attempt=record.attempt, grace=record.spec.grace, reason="cancelled")

@@ -11,7 +11,11 @@ from dataclasses import dataclass, field
 from bus.records import Stored
 from schemas.job import Fact, Record, State
 from schemas.worker import AttemptKey, Requirement
+from services.scheduler.health import Health
 from services.scheduler.policy import order, requirement
+from services.scheduler.transitions import waits_since
+
+ENDED_ATTEMPTS = frozenset({Fact.RETRYING, Fact.SUCCEEDED, Fact.FAILED})
 
 Place = tuple[tuple[int, str], str]
 """Order and id of a waiting job."""
@@ -38,7 +42,10 @@ class Fold:
     def __init__(self) -> None:
         self._jobs: dict[str, Stored] = {}
         self.pools: defaultdict[str, PoolJobs] = defaultdict(PoolJobs)
+        self.health = Health()
         self._workers: defaultdict[str, set[str]] = defaultdict(set)
+        self._deadlines: list[tuple[float, str]] = []
+        """A heap of the times until which jobs may wait, and of such times gone by."""
 
     def get(self, job: str) -> Stored | None:
         return self._jobs.get(job)
@@ -55,6 +62,8 @@ class Fold:
             if known.sequence >= sequence:
                 return False
             self._drop(known.record)
+        if fact in ENDED_ATTEMPTS:
+            self.health.note(record)
         if record.state.ended:
             self._jobs.pop(record.id, None)
             return True
@@ -81,6 +90,19 @@ class Fold:
             if stored is not None and stands:
                 line_up(jobs, stored.record)
         return None
+
+    def overdue(self, now: float) -> list[str]:
+        """Jobs that may have waited for too long; each is named once."""
+        due = []
+        while self._deadlines and self._deadlines[0][0] <= now:
+            _, job = heapq.heappop(self._deadlines)
+            if job in self._jobs:
+                due.append(job)
+        return due
+
+    def look_at_wait(self, job: str, at: float) -> None:
+        """Names it among the ``overdue`` from that time on."""
+        heapq.heappush(self._deadlines, (at, job))
 
     def ahead(self, record: Record) -> int:
         jobs = self.pools[record.spec.pool]
@@ -110,6 +132,9 @@ class Fold:
     def _add(self, record: Record) -> None:
         pool = self.pools[record.spec.pool]
         current = record.current
+        limit = record.spec.queue_timeout
+        if limit is not None and not record.state.held:
+            self.look_at_wait(record.id, waits_since(record) + limit)
         if record.state is State.WAITING:
             if record.not_before is None:
                 line_up(pool, record)

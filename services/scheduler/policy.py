@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 
 from schemas.job import Record
 from schemas.worker import Capacity, Requirement, WorkerRecord
+from services.scheduler.retries import ANOTHER_FOR, failed_on
 
 MARGIN = 2
 """Tickets beyond what is free in a pool: a slot never idles for want of one."""
 CLASSES = 64
 """Most classes of a pool; beyond them requirements are rounded up to powers of two."""
 GIBIBYTE = 1 << 30
+DRAINING = "is draining"
 
 
 def requirement(record: Record) -> Requirement:
@@ -114,18 +116,37 @@ class PoolView:
 
 def room_of(view: PoolView) -> Room:
     """Capacity announced, less what records hold, less what unclaimed tickets will take."""
-    free = {name: w.beat.capacity for name, w in view.workers.items() if not resting(w)}
-    for worker, asked in view.held:
-        if worker in free:
-            free[worker] = less(free[worker], asked)
-    room = Room(free)
+    room = Room(free_of(view))
     for asked in view.unclaimed:
         room.take(asked)
     return room
 
 
+def free_of(view: PoolView) -> dict[str, Capacity]:
+    free = {name: w.beat.capacity for name, w in view.workers.items() if not resting(w)}
+    for worker, asked in view.held:
+        if worker in free:
+            free[worker] = less(free[worker], asked)
+    return free
+
+
 def resting(worker: WorkerRecord) -> bool:
-    return worker.drain or worker.beat.draining
+    return worker.drain or worker.beat.draining or worker.beat.leaving or bool(worker.aside)
+
+
+def another_has_room(record: Record, view: PoolView) -> bool:
+    """Whether a worker that the job has not failed on could take it now."""
+    asked, avoided = requirement(record), failed_on(record)
+    return any(fits(asked, room) for name, room in free_of(view).items() if name not in avoided)
+
+
+def keep_for_another(record: Record, worker: str, view: PoolView, now: float) -> bool:
+    """Whether ``worker`` is to leave the ticket to one that the job has not failed on."""
+    return (
+        worker in failed_on(record)
+        and now - record.changed_at < ANOTHER_FOR
+        and another_has_room(record, view)
+    )
 
 
 def release(lines: Iterable[Iterable[Record]], view: PoolView) -> list[Record]:
@@ -174,7 +195,7 @@ def explain(record: Record, view: PoolView, ahead: int, now: float) -> tuple[str
     if not view.workers:
         return f"no worker of pool {pool} is online", reasons
     if all(resting(w) for w in view.workers.values()):
-        return f"all workers of pool {pool} are draining", reasons
+        return nobody_takes_it(pool, reasons), reasons
     if not could_ever(asked, view):
         return too_big(asked, view), reasons
     if ahead:
@@ -183,9 +204,17 @@ def explain(record: Record, view: PoolView, ahead: int, now: float) -> tuple[str
     return "all workers that it fits on are busy", reasons
 
 
+def nobody_takes_it(pool: str, reasons: dict[str, str]) -> str:
+    if set(reasons.values()) == {DRAINING}:
+        return f"all workers of pool {pool} are draining"
+    name, reason = next((n, r) for n, r in reasons.items() if r != DRAINING)
+    others = f" ({len(reasons) - 1} more rest, too)" if len(reasons) > 1 else ""
+    return f"no worker of pool {pool} takes work now: {name} {reason}{others}"
+
+
 def worker_reason(asked: Requirement, worker: WorkerRecord, view: PoolView) -> str:
     if resting(worker):
-        return "is draining"
+        return worker.aside or ("is being restarted" if worker.beat.leaving else DRAINING)
     lacks = lacking(asked, worker.beat.capacity)
     if lacks:
         return "; ".join(lacks)

@@ -6,14 +6,17 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from bus.clock import ServerClock
 from bus.codec import decode, encode
 from bus.connection import Bus
 from bus.errors import BusError, Corrupt
 from bus.follow import follow
 from bus.kv import OPERATION, Bucket
 from schemas.worker import Beat, Capacity, WorkerRecord
+from services.scheduler.config import SchedulerConfig
 
 log = logging.getLogger(__name__)
 
@@ -31,18 +34,31 @@ class Known:
     """Seconds without a sign, counted only while JetStream took our own writes."""
     written: float = 0.0
     """Monotonic seconds of the last write to the bucket."""
+    there: bool = True
+    """False of one that is known from the bucket and was last heard of long ago."""
 
 
 class Roster:
     """The workers: from beats that came here and from what the other replicas wrote."""
 
-    def __init__(self, bus: Bus, lost_after: float) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        config: SchedulerConfig,
+        clock: ServerClock,
+        why_aside: Callable[[str, float], str],
+    ) -> None:
+        """``why_aside`` tells of a worker why it is given nothing; empty where it may have work."""
         self._bus = bus
+        self._clock = clock
+        self._why_aside = why_aside
         self._bucket = Bucket(bus, "workers")
         self._drains = Bucket(bus, "drains")
         self._canary = Bucket(bus, "requests")
-        self._lost_after = lost_after
-        self._write_every = min(WRITE_EVERY, lost_after / 6)
+        self._config = config
+        self._lost_after = config.lost_after
+        self._write_every = min(WRITE_EVERY, config.lost_after / 6)
+        self._outage = False
         self._known: dict[str, Known] = {}
         self._draining: set[str] = set()
 
@@ -54,22 +70,30 @@ class Roster:
         return {
             name: known.record
             for name, known in self._known.items()
-            if known.silence < self._lost_after and pool in (None, known.record.beat.pool)
+            if self._online(known) and pool in (None, known.record.beat.pool)
         }
+
+    def _online(self, known: Known) -> bool:
+        return known.there and known.silence < self._lost_after
 
     async def hear(self, beat: Beat) -> bool:
         """Notes the beat; whether it changed what the policy looks at."""
         before = self._known.get(beat.worker)
         drain = beat.worker in self._draining
-        record = WorkerRecord(beat=beat, heard_at=time.time(), drain=drain)
+        record = WorkerRecord(
+            beat=beat, heard_at=self._clock.now(), drain=drain, aside=self.aside(beat.worker)
+        )
         changed = before is None or matter(before.record) != matter(record)
-        was_silent = before is not None and before.silence >= self._lost_after
+        was_silent = before is not None and not self._online(before)
         known = Known(record, written=before.written if before else 0.0)
         self._known[beat.worker] = known
         if changed or time.monotonic() - known.written >= self._write_every:
             known.written = time.monotonic()
             await self._bucket.put(beat.worker, encode(record)[0])
         return changed or was_silent
+
+    def aside(self, worker: str) -> str:
+        return self._why_aside(worker, self._clock.now())
 
     def drains(self, worker: str) -> bool:
         """Whether an admin asked it to take nothing new."""
@@ -105,10 +129,9 @@ class Roster:
             before = known.record.heard_at
             if before == record.heard_at or (before > record.heard_at and not live):
                 return  # the same beat again, or one from before ours
-        recent = live or time.time() - record.heard_at < self._lost_after
+        there = live or self._clock.now() - record.heard_at < self._lost_after
         record = record.model_copy(update={"drain": name in self._draining})
-        written = known.written if known else 0.0
-        self._known[name] = Known(record, 0.0 if recent else self._lost_after, written)
+        self._known[name] = Known(record, written=known.written if known else 0.0, there=there)
 
     async def listen_drains(self, changed: asyncio.Event) -> None:
         """Takes in what admins asked of other replicas."""
@@ -126,24 +149,34 @@ class Roster:
         if known is not None:
             known.record = known.record.model_copy(update={"drain": drain})
 
-    async def grow_silent(self, seconds: float, holders: list[str]) -> list[str]:
+    async def grow_silent(self, seconds: float, holders: list[str]) -> list[tuple[str, float]]:
         """Counts ``seconds`` of silence, if JetStream takes a write now; who is lost by it.
 
-        ``holders`` that were never heard of count from the first call on.
+        Each with the silence that it was allowed. After an outage of the store everybody's silence
+        counts from its end, and of ``holders`` that this replica never heard from its first call:
+        they were cut off, too, and need a moment to come back.
         """
         try:
             await self._canary.put("canary.scheduler", b"")
         except BusError as error:
             log.warning("nobody is judged lost while the bus does not answer: %s", error)
+            self._outage = True
             return []
-        for known in self._known.values():
-            known.silence += seconds
         lost = []
+        for known in self._known.values():
+            cut_off = self._outage and (self._online(known) or not known.there)
+            known.silence = 0.0 if cut_off else known.silence + seconds
+        self._outage = False
         for name in holders:
-            known = self._known.setdefault(name, Known(unheard(name)))
-            if known.silence >= self._lost_after:
-                lost.append(name)
+            known = self._known.setdefault(name, Known(unheard(name), there=False))
+            patience = self._patience(known)
+            if known.silence >= patience:
+                lost.append((name, patience))
         return lost
+
+    def _patience(self, known: Known) -> float:
+        leaving = known.record.beat.leaving
+        return max(self._lost_after, self._config.restart_grace if leaving else 0.0)
 
 
 def unheard(name: str) -> WorkerRecord:
@@ -159,7 +192,9 @@ def matter(record: WorkerRecord) -> tuple[object, ...]:
         beat.pool,
         beat.capacity,
         beat.draining,
+        beat.leaving,
         record.drain,
+        record.aside,
         beat.labels,
         len(beat.held),
     )

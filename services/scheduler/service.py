@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-import time
 from collections import defaultdict
 
 from bus import subjects
+from bus.clock import ServerClock
 from bus.connection import Bus
 from bus.errors import BusError, Corrupt, NotFound, Refused
 from bus.follow import Delivery, follow
 from bus.records import read_change
 from bus.serve import Route, serve
-from bus.tickets import publish_ticket, withdraw_ticket
-from schemas.job import Record, State
+from schemas.job import Fact, Record, State
 from schemas.message import Empty, Message
 from schemas.problem import Problem
 from schemas.requests import Cancel, CancelAnswer, Drain, Explain, Explanation
@@ -29,18 +28,23 @@ from schemas.worker import (
     ReportAnswer,
 )
 from services.scheduler import policy, transitions
-from services.scheduler.beats import Beats, stop_of
+from services.scheduler.beats import Beats
 from services.scheduler.classes import Classes
 from services.scheduler.config import SchedulerConfig
+from services.scheduler.effects import Effects
 from services.scheduler.fold import Fold
+from services.scheduler.retries import ANOTHER_AGAIN
 from services.scheduler.roster import Roster
-from services.scheduler.steps import Steps
+from services.scheduler.steps import Decision, Steps
 from services.scheduler.transitions import Refusal, Step
 
 log = logging.getLogger(__name__)
 
 RELEASES = 32
 """Jobs that are released side by side."""
+LOOK_AT_WAITS = 1.0
+"""Seconds between two looks for jobs whose wait is over."""
+FOR_ANOTHER = "it is kept for a worker that the job has not failed on"
 
 
 async def run(bus: Bus, config: SchedulerConfig) -> None:
@@ -56,10 +60,13 @@ class Scheduler:
         self._bus = bus
         self._config = config
         self._fold = Fold()
-        self._steps = Steps(bus, self._fold)
+        self._clock = ServerClock(bus)
+        self._effects = Effects(bus, self._fold, self._wake)
+        self._steps = Steps(bus, self._fold, self._clock, self._effects.follow)
         self._classes = Classes(bus, config.replicas)
-        self._roster = Roster(bus, config.lost_after)
+        self._roster = Roster(bus, config, self._clock, self._fold.health.aside)
         self._dirty: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
+        self._releasing: set[str] = set()
         self._any = asyncio.Event()
         parts = (self._fold, self._steps, self._classes, self._roster)
         self._beats = Beats(bus, config, parts, self._wake)
@@ -68,6 +75,7 @@ class Scheduler:
         self._tasks: asyncio.TaskGroup | None = None
 
     async def run(self) -> None:
+        await self._clock.look()
         await self._classes.load()
         await self._roster.load()
         async with asyncio.TaskGroup() as tasks:
@@ -79,6 +87,7 @@ class Scheduler:
             tasks.create_task(self._wake_all())
             tasks.create_task(self._steps.trim())
             tasks.create_task(self._sweep())
+            tasks.create_task(self._end_waits())
             tasks.create_task(self._beats.watch_silence())
             await serve(self._bus, self._routes(), "scheduler")
 
@@ -123,10 +132,10 @@ class Scheduler:
             self._steps.finish(change.record.id)
 
     def _wake(self, pool: str) -> None:
-        if pool not in self._dirty:
-            assert self._tasks is not None
-            self._tasks.create_task(self._release(pool, self._dirty[pool]))
         self._dirty[pool].set()
+        if self._tasks is not None and pool not in self._releasing:
+            self._releasing.add(pool)
+            self._tasks.create_task(self._release(pool, self._dirty[pool]))
 
     async def _wake_all(self) -> None:
         while True:
@@ -146,7 +155,7 @@ class Scheduler:
                 log.warning("releasing jobs of pool %s: %s", pool, error)
 
     async def _release_now(self, pool: str) -> None:
-        self._wake_later(pool, self._fold.come_due(pool, time.time()))
+        self._wake_later(pool, self._fold.come_due(pool, self._clock.now()))
         going = policy.release(self._fold.lines(pool), self._view(pool))
         for start in range(0, len(going), RELEASES):
             async with asyncio.TaskGroup() as tasks:
@@ -159,24 +168,20 @@ class Scheduler:
         if timer is not None:
             timer.cancel()
         if at is not None:
-            wait = max(0.0, at - time.time()) + 0.01
+            wait = max(0.0, at - self._clock.now()) + 0.01
             loop = asyncio.get_running_loop()
             self._timers[pool] = loop.call_later(wait, self._dirty[pool].set)
 
     async def _queue(self, record: Record) -> None:
-        """Writes ``queued``, then the ticket; the sweep repeats what fails here."""
+        """Writes ``queued``, from which the ticket follows."""
         pool = record.spec.pool
         try:
             name = await self._classes.ensure(
                 pool, policy.requirement(record), self._roster.online(pool)
             )
-            decision, _ = await self._steps.take(
+            await self._steps.take(
                 record.id, lambda newest, now: transitions.queue(newest, name, now)
             )
-            if isinstance(decision, Step):
-                await publish_ticket(self._bus, pool, name, record.id)
-                if self._fold.get(record.id) is None:
-                    await withdraw_ticket(self._bus, pool, record.id)
         except BusError as error:
             log.warning("%s could not be queued yet: %s", record.id, error)
 
@@ -192,29 +197,49 @@ class Scheduler:
         if not own(subject, claim.worker):
             return ClaimAnswer(refusal="a worker claims under its own name")
         nonce = secrets.token_urlsafe(16)
+
+        def decide(newest: Record, now: float) -> Decision:
+            if newest.state is State.QUEUED and policy.keep_for_another(
+                newest, claim.worker, self._view(newest.spec.pool), now
+            ):
+                return Refusal(FOR_ANOTHER)
+            return transitions.claim(newest, claim, nonce, now)
+
         try:
-            decision, record = await self._steps.take(
-                claim.job, lambda newest, now: transitions.claim(newest, claim, nonce, now)
-            )
+            decision, record = await self._steps.take(claim.job, decide)
         except NotFound:
             return ClaimAnswer(refusal="there is no such job")
         if isinstance(decision, Refusal):
-            return ClaimAnswer(refusal=decision.text)
+            back = ANOTHER_AGAIN if decision.text == FOR_ANOTHER else None
+            return ClaimAnswer(refusal=decision.text, back=back)
         return ClaimAnswer(grant=grant(record))
 
     async def _on_report(self, report: Report, subject: str) -> ReportAnswer:
         if not own(subject, report.worker):
             return ReportAnswer(accepted=False, refusal="a worker reports under its own name")
+
+        def decide(newest: Record, now: float) -> Decision:
+            return transitions.report(newest, report, now)
+
         try:
-            decision, record = await self._steps.take(
-                report.job, lambda newest, now: transitions.report(newest, report, now)
-            )
+            decision, record = await self._steps.take(report.job, decide)
+            if isinstance(decision, Step) and decision.fact is Fact.REINSTATED:
+                log.warning("%s attempt %d goes on: it reports", report.job, report.attempt)
+                decision, record = await self._steps.take(report.job, decide)
         except NotFound:
             return ReportAnswer(accepted=False, stop=True, refusal="there is no such job")
         if isinstance(decision, Refusal):
+            await self._note_refused(report)
             return ReportAnswer(accepted=False, stop=decision.stop, refusal=decision.text)
-        self._wake(record.spec.pool)
         return ReportAnswer(accepted=True, stop=record.state is State.CANCELLING)
+
+    async def _note_refused(self, report: Report) -> None:
+        try:
+            await self._steps.take(
+                report.job, lambda newest, now: transitions.refused(newest, report, now)
+            )
+        except BusError as error:
+            log.info("%s: a refused report is not in the timeline: %s", report.job, error)
 
     async def _on_cancel(self, asked: Cancel, subject: str) -> CancelAnswer:
         try:
@@ -223,17 +248,7 @@ class Scheduler:
             )
         except NotFound as error:
             raise Refused(no_job(asked.job)) from error
-        if record.state is State.CANCELLING:
-            await self._tell_to_stop(record)
-        elif record.state is State.CANCELLED:
-            await withdraw_ticket(self._bus, record.spec.pool, record.id)
-        self._wake(record.spec.pool)
         return CancelAnswer(record=record)
-
-    async def _tell_to_stop(self, record: Record) -> None:
-        if record.current is not None:
-            command = Command(stop=(stop_of(record),))
-            await self._bus.publish(subjects.command(record.current.worker, "stop"), command)
 
     async def _on_drain(self, asked: Drain, subject: str) -> Message:
         if asked.worker not in self._roster.online():
@@ -256,7 +271,8 @@ class Scheduler:
             return Explanation(text="")
         record = stored.record
         ahead = self._fold.ahead(record)
-        text, workers = policy.explain(record, self._view(record.spec.pool), ahead, time.time())
+        view, now = self._view(record.spec.pool), self._clock.now()
+        text, workers = policy.explain(record, view, ahead, now)
         return Explanation(text=text, ahead=ahead, workers=workers)
 
     # ---- what time does
@@ -265,18 +281,30 @@ class Scheduler:
         """Repeats what follows from the records and may not have happened."""
         while True:
             await asyncio.sleep(self._config.sweep_every)
-            now = time.time()
+            await self._clock.look()
+            now = self._clock.now()
             for record in self._fold.queued():
                 if now - record.changed_at > self._config.sweep_every and record.class_name:
-                    await self._repeat_ticket(record, record.class_name)
+                    await self._repeat_ticket(record)
             self._any.set()
 
-    async def _repeat_ticket(self, record: Record, name: str) -> None:
+    async def _repeat_ticket(self, record: Record) -> None:
         try:
-            if await publish_ticket(self._bus, record.spec.pool, name, record.id):
+            if await self._effects.publish(record):
                 log.info("%s: its ticket was missing and is published again", record.id)
         except BusError as error:
             log.warning("%s: %s", record.id, error)
+
+    async def _end_waits(self) -> None:
+        """Ends the jobs that waited for longer than they allow."""
+        while True:
+            await asyncio.sleep(LOOK_AT_WAITS)
+            for job in self._fold.overdue(self._clock.now()):
+                try:
+                    await self._steps.take(job, transitions.overdue)
+                except BusError as error:
+                    log.warning("%s waits on although its time is up: %s", job, error)
+                    self._fold.look_at_wait(job, self._clock.now() + self._config.sweep_every)
 
 
 def own(subject: str, worker: str) -> bool:

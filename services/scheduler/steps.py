@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
+from bus.clock import ServerClock
 from bus.connection import Bus
 from bus.errors import BusError, Conflict, Unanswered
 from bus.records import Records, Stored
 from schemas.job import Record
+from schemas.lifecycle import Action
 from services.scheduler.fold import Fold
 from services.scheduler.transitions import Already, Refusal, Step
 
@@ -23,13 +25,17 @@ MANY = 2000
 """Ended jobs that wait to be tidied: from then on it is done in any case."""
 Decision = Step | Already | Refusal
 Decide = Callable[[Record, float], Decision]
+Follow = Callable[[Step], Awaitable[None]]
+"""Carries out what follows from a step."""
 
 
 class Steps:
     """Writes facts by compare-and-set and keeps the fold in step with what was written."""
 
-    def __init__(self, bus: Bus, fold: Fold) -> None:
+    def __init__(self, bus: Bus, fold: Fold, clock: ServerClock, follow: Follow) -> None:
         self._records = Records(bus)
+        self._clock = clock
+        self._follow = follow
         self._fold = fold
         self._finished: asyncio.Queue[str] = asyncio.Queue(100_000)
         """Ended jobs whose older facts can be dropped."""
@@ -46,7 +52,7 @@ class Steps:
         """
         stored = self._fold.get(job) or await self._records.get(job)
         for _ in range(TRIES):
-            decision = decide(stored.record, time.time())
+            decision = decide(stored.record, self._clock.now())
             if not isinstance(decision, Step):
                 if self._fold.get(job) is stored:
                     fresh = await self._newer(stored)
@@ -63,6 +69,7 @@ class Steps:
                 stored = await self._records.get(job)
                 continue
             self._note(decision, sequence)
+            await self._follow(decision)
             return decision, decision.record
         raise Conflict(f"too many others write to {job}")
 
@@ -85,7 +92,7 @@ class Steps:
         self._written_at = time.monotonic()
         if sequence > self._followed:
             self._own.add(sequence)
-        if step.record.state.ended:
+        if Action.TIDY in step.actions:
             self.finish(step.record.id)
 
     def finish(self, job: str) -> None:

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from schemas.job import Attempt, AttemptEnd, Entry, Fact, Kind, Reason, Record, State
-from schemas.lifecycle import next_state
-from schemas.worker import Claim, Report
-
-INFRASTRUCTURE_RETRIES = 3
-"""Tries after the first where the machine was at fault and the job does not say otherwise."""
-BACKOFF_FIRST = 2.0
-"""Seconds before the second retry; the first goes at once, each later one doubles."""
-BACKOFF_MOST = 300.0
+from schemas.job import Attempt, AttemptEnd, Entry, Fact, Reason, Record, State
+from schemas.lifecycle import Action, move
+from schemas.worker import AttemptKey, Claim, Report
+from services.scheduler.retries import backoff, retries_left
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +16,8 @@ class Step:
 
     fact: Fact
     record: Record
+    actions: tuple[Action, ...] = ()
+    """What follows from it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,24 +34,30 @@ class Already:
     """Nothing changes because it is so already."""
 
 
-def moved(record: Record, fact: Fact, now: float, text: str = "", **changes: object) -> Record:
-    """The record after ``fact``, with a line in its timeline.
+def step(record: Record, fact: Fact, now: float, text: str = "", **changes: object) -> Step:
+    """The step that ``fact`` is, with a line in the timeline.
 
     Raises ``ValueError`` where the lifecycle does not allow it: the caller has to ask before.
     """
-    state = next_state(record.state, fact)
-    if state is None:
+    after = move(record.state, fact)
+    if after is None:
         raise ValueError(f"{fact} does not follow {record.state}")
     attempt = changes.get("attempt", record.attempt)
     entry = Entry(fact=fact, at=now, attempt=attempt, text=text)  # type: ignore[arg-type]
-    update = {**changes, "state": state, "changed_at": now, "timeline": (*record.timeline, entry)}
-    return record.model_copy(update=update)
+    update = {
+        **changes, "state": after.state, "changed_at": now, "timeline": (*record.timeline, entry)
+    }  # fmt: skip
+    return Step(fact, record.model_copy(update=update), after.actions)
+
+
+def with_attempt(record: Record, changed: Attempt) -> tuple[Attempt, ...]:
+    return tuple(changed if one.number == changed.number else one for one in record.attempts)
 
 
 def queue(record: Record, class_name: str, now: float) -> Step | Already:
     if record.state is not State.WAITING:
         return Already()
-    return Step(Fact.QUEUED, moved(record, Fact.QUEUED, now, class_name=class_name))
+    return step(record, Fact.QUEUED, now, class_name=class_name)
 
 
 def claim(record: Record, asked: Claim, nonce: str, now: float) -> Step | Already | Refusal:
@@ -66,7 +69,7 @@ def claim(record: Record, asked: Claim, nonce: str, now: float) -> Step | Alread
         return Already()
     if record.state is not State.QUEUED:
         return Refusal(f"the job is {record.state}")
-    number = record.attempt + 1
+    number = max((one.number for one in record.attempts), default=0) + 1
     attempt = Attempt(
         number=number,
         worker=asked.worker,
@@ -74,8 +77,9 @@ def claim(record: Record, asked: Claim, nonce: str, now: float) -> Step | Alread
         claim=asked.id,
         nonce=nonce,
         granted_at=now,
+        follows=record.attempt,
     )
-    after = moved(
+    return step(
         record,
         Fact.STARTING,
         now,
@@ -84,32 +88,40 @@ def claim(record: Record, asked: Claim, nonce: str, now: float) -> Step | Alread
         attempts=(*record.attempts, attempt),
         not_before=None,
     )
-    return Step(Fact.STARTING, after)
 
 
 def report(record: Record, told: Report, now: float) -> Step | Already | Refusal:
-    """Accepted from the owner of the current attempt alone."""
-    current = record.current
-    if current is None or told.attempt != current.number or told.worker != current.worker:
+    """Accepted from the owner of the current attempt alone.
+
+    A lost attempt that is heard of in time is reinstated: the report has to be decided again.
+    """
+    said_by = record.find(told.attempt)
+    if said_by is None or told.worker != said_by.worker:
         return Refusal(f"attempt {told.attempt} is superseded", stop=True)
-    if told.nonce != current.nonce:
+    if told.nonce != said_by.nonce:
         return Refusal("the nonce is not that of the grant", stop=True)
+    if told.end is not None and told.end == said_by.end:
+        return Already()
+    back = reinstated(record, told, told.worker, now)
+    if back is not None:
+        return back
+    if told.attempt != record.attempt:
+        return Refusal(f"attempt {told.attempt} is superseded", stop=True)
     if told.end is not None:
-        return ended(record, current, told, now)
+        return ended(record, said_by, told, now)
     if not record.state.held:
         return Refusal(f"the job is {record.state}", stop=True)
-    return progressed(record, current, told, now)
+    return progressed(record, said_by, told, now)
 
 
 def progressed(record: Record, current: Attempt, told: Report, now: float) -> Step | Already:
-    if next_state(record.state, told.fact) is None:
+    if move(record.state, told.fact) is None:
         return Already()
     if told.fact is Fact.BUILDING and current.building_at is not None:
         return Already()
-    update = noted(current, told)
     text = told.environment.source if told.environment else ""
-    after = moved(record, told.fact, now, text, attempts=(*record.attempts[:-1], update))
-    return Step(told.fact, after)
+    attempts = with_attempt(record, noted(current, told))
+    return step(record, told.fact, now, text, attempts=attempts)
 
 
 def noted(current: Attempt, told: Report) -> Attempt:
@@ -123,14 +135,24 @@ def noted(current: Attempt, told: Report) -> Attempt:
     return current.model_copy(update=changes)
 
 
-def ended(record: Record, current: Attempt, told: Report, now: float) -> Step | Already | Refusal:
-    if current.end is not None:
-        return Already()
+def ended(record: Record, current: Attempt, told: Report, now: float) -> Step | Refusal:
     if not record.state.held:
         return Refusal(f"the job is {record.state}", stop=True)
     assert told.end is not None
     over = noted(current, told).model_copy(update={"end": told.end, "ended_at": told.at})
     return close(record, over, told.end, now)
+
+
+def refused(record: Record, told: Report, now: float) -> Step | Already:
+    """A line in the timeline for what a superseded attempt said; one for each attempt."""
+    said_by = record.find(told.attempt)
+    if said_by is None or (told.worker, told.nonce) != (said_by.worker, said_by.nonce):
+        return Already()
+    if said_by.refused or (said_by.number == record.attempt and said_by.end is None):
+        return Already()
+    said = f"{said_by.worker} said {told.fact} of attempt {said_by.number} when it was superseded"
+    attempts = with_attempt(record, said_by.model_copy(update={"refused": True}))
+    return step(record, Fact.REFUSED, now, said, attempts=attempts)
 
 
 def lost(record: Record, detail: str, now: float) -> Step | Already:
@@ -143,23 +165,83 @@ def lost(record: Record, detail: str, now: float) -> Step | Already:
     return close(record, over, end, now)
 
 
+def returnable(record: Record) -> Attempt | None:
+    """The lost attempt that may still win: the newest, while no successor of it runs.
+
+    A successor of an exclusive job counts from its grant on: nobody can tell whether it runs.
+    """
+    if record.state in (State.WAITING, State.QUEUED):
+        candidate = record.current
+    elif record.state is State.STARTING and record.current and not record.spec.exclusive:
+        candidate = record.find(record.current.follows)
+    else:
+        return None
+    if candidate is None or candidate.end is None:
+        return None
+    return candidate if candidate.end.reason is Reason.WORKER_LOST else None
+
+
+def reinstated(record: Record, key: AttemptKey | Report, worker: str, now: float) -> Step | None:
+    """The lost attempt goes on, and a successor that has not begun to run is superseded by it."""
+    back = returnable(record)
+    if back is None or (back.number, back.worker) != (key.attempt, worker):
+        return None
+    attempts = with_attempt(record, back.model_copy(update={"end": None, "ended_at": None}))
+    current = record.current
+    if record.state is State.STARTING and current is not None:
+        detail = f"{worker} came back with attempt {back.number}"
+        end = AttemptEnd(reason=Reason.PREEMPTED, detail=detail)
+        over = current.model_copy(update={"end": end, "ended_at": now})
+        attempts = tuple(over if one.number == over.number else one for one in attempts)
+    return step(
+        record, Fact.REINSTATED, now, f"{worker} is back",
+        attempts=attempts, attempt=back.number, not_before=None,
+    )  # fmt: skip
+
+
+def may_resume(record: Record) -> bool:
+    """Whether it is taken for starting although its program is known to run."""
+    current = record.current
+    return record.state is State.STARTING and bool(current and current.started_at is not None)
+
+
+def resumed(record: Record, now: float) -> Step | Already:
+    return step(record, Fact.RUNNING, now) if may_resume(record) else Already()
+
+
+def overdue(record: Record, now: float) -> Step | Already:
+    """It waited for a worker for longer than it allows."""
+    limit = record.spec.queue_timeout
+    if limit is None or record.state not in (State.WAITING, State.QUEUED):
+        return Already()
+    if now < waits_since(record) + limit:
+        return Already()
+    detail = f"no worker took it within {limit:g} s"
+    return finish(record, Fact.FAILED, Reason.QUEUE_TIMEOUT, detail, None, record.attempts, now)
+
+
+def waits_since(record: Record) -> float:
+    """Unix seconds at which the wait for its next attempt began."""
+    begun = (Fact.SUBMITTED, Fact.RETRYING)
+    return next((e.at for e in reversed(record.timeline) if e.fact in begun), record.submitted_at)
+
+
 def close(record: Record, over: Attempt, end: AttemptEnd, now: float) -> Step:
     """The attempt is over: done, cancelled, tried again or failed."""
-    attempts = (*record.attempts[:-1], over)
+    attempts = with_attempt(record, over)
     if record.state is State.CANCELLING:
         return finish(
             record, Fact.CANCELLED, Reason.CANCELLED, cancelled_text(record), end, attempts, now
         )
     if end.succeeded:
         return finish(record, Fact.SUCCEEDED, end.reason, end.detail, end, attempts, now)
-    if end.reason is not Reason.CANCELLED and retries_left(record, end.reason):
-        wait = backoff(len(attempts))
+    if end.reason is not Reason.CANCELLED and retries_left(record.spec, attempts, end.reason):
         text = f"{end.reason}: {end.detail}" if end.detail else str(end.reason)
-        after = moved(
+        not_before = now + backoff(attempts)
+        return step(
             record, Fact.RETRYING, now, text, attempts=attempts, class_name=None,
-            not_before=now + wait,
+            not_before=not_before,
         )  # fmt: skip
-        return Step(Fact.RETRYING, after)
     return finish(record, Fact.FAILED, end.reason, end.detail, end, attempts, now)
 
 
@@ -172,11 +254,10 @@ def finish(
     attempts: tuple[Attempt, ...],
     now: float,
 ) -> Step:
-    after = moved(
+    return step(
         record, fact, now, detail, attempts=attempts, reason=reason, detail=detail,
         exit_code=end.exit_code if end else None,
     )  # fmt: skip
-    return Step(fact, after)
 
 
 def cancelled_text(record: Record) -> str:
@@ -189,18 +270,7 @@ def cancel(record: Record, by: str, now: float) -> Step | Already:
         return Already()
     asked = record.model_copy(update={"cancelled_by": by})
     if record.state.held:
-        return Step(Fact.CANCELLING, moved(asked, Fact.CANCELLING, now, cancelled_text(asked)))
+        return step(asked, Fact.CANCELLING, now, cancelled_text(asked))
     return finish(
         asked, Fact.CANCELLED, Reason.CANCELLED, cancelled_text(asked), None, record.attempts, now
     )
-
-
-def retries_left(record: Record, reason: Reason) -> bool:
-    if record.spec.retries is not None:
-        return record.attempt <= record.spec.retries
-    return reason.kind is Kind.INFRASTRUCTURE and record.attempt <= INFRASTRUCTURE_RETRIES
-
-
-def backoff(attempts: int) -> float:
-    """Seconds before the next attempt after ``attempts`` of them: 0, 2, 4, 8 …"""
-    return 0.0 if attempts <= 1 else min(BACKOFF_FIRST * 2.0 ** (attempts - 2), BACKOFF_MOST)

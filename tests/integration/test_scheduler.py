@@ -221,6 +221,7 @@ async def test_a_silent_workers_job_goes_to_another_and_its_late_words_are_refus
         await until(bus, job, in_state(State.QUEUED))
         new = await second.take("c2")
         assert (new.job, new.attempt) == (job, 2)
+        await second.report(new, Fact.RUNNING)
         late = await first.report(old, Fact.SUCCEEDED)
         assert (late.accepted, late.stop) == (False, True)
         stop = (await first.beat(AttemptKey(job=job, attempt=1))).stop
@@ -228,6 +229,8 @@ async def test_a_silent_workers_job_goes_to_another_and_its_late_words_are_refus
         assert (await second.report(new, Fact.SUCCEEDED)).accepted
         over = await until(bus, job, in_state(State.SUCCEEDED))
         assert [a.end.reason for a in over.attempts if a.end] == [Reason.WORKER_LOST, Reason.EXIT]
+        said = [entry.text for entry in over.timeline if entry.fact is Fact.REFUSED]
+        assert said == ["w1 said succeeded of attempt 1 when it was superseded"]
 
 
 async def test_what_a_worker_does_not_know_of_any_more_is_lost(bus: Bus) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from bus.clock import ServerClock
 from bus.codec import encode
 from bus.connection import Bus
 from bus.errors import Conflict, StoreFull
@@ -18,10 +19,8 @@ from schemas.job import Fact, Reason, Record, State
 from schemas.worker import AttemptKey, Beat, Capacity, WorkerRecord
 from services.scheduler import transitions
 from services.scheduler.config import SchedulerConfig
-from services.scheduler.fold import Fold
 from services.scheduler.roster import Roster
 from services.scheduler.service import Scheduler, run
-from services.scheduler.steps import Steps
 from tests.integration.test_scheduler import (
     Worker,
     beats,
@@ -38,6 +37,11 @@ from tests.integration.test_scheduler_replicas import messages, replica, sooner_
 def a_beat(name: str = "w1") -> Beat:
     room = Capacity(cpus=1.0, memory=1 << 30, slots=1)
     return Beat(worker=name, session="s", sent_at=0.0, capacity=room, free=room)
+
+
+def a_roster(bus: Bus, lost_after: float) -> Roster:
+    config = SchedulerConfig(lost_after=lost_after)
+    return Roster(bus, config, ServerClock(bus), lambda worker, now: "")
 
 
 @contextlib.asynccontextmanager
@@ -81,7 +85,7 @@ async def test_a_write_that_always_loses_is_an_error_and_no_answer(bus: Bus) -> 
         async def write(self, record: Record, fact: Fact, expected: int) -> int:
             raise Conflict("somebody was faster")
 
-    steps = Steps(bus, Fold())
+    steps = Scheduler(bus, SchedulerConfig())._steps
     steps._records = Unlucky(bus)
     with pytest.raises(Conflict):
         await steps.take(job, lambda newest, now: transitions.cancel(newest, "me", now))
@@ -107,7 +111,7 @@ async def test_tidying_goes_on_after_a_purge_that_failed(bus: Bus) -> None:
 
 async def test_a_worker_is_there_although_another_replicas_clock_is_slow(bus: Bus) -> None:
     """What counts is when its words arrive: clocks of two machines may differ by minutes."""
-    here = Roster(bus, 1.0)
+    here = a_roster(bus, 1.0)
     async with in_background(here.listen(asyncio.Event())):
         await here.hear(a_beat("first"))
         await asyncio.sleep(0.1)
@@ -123,7 +127,7 @@ async def test_a_worker_is_there_although_another_replicas_clock_is_slow(bus: Bu
 
 
 async def test_a_drain_stands_although_a_replica_that_has_not_heard_of_it_writes(bus: Bus) -> None:
-    here, changed = Roster(bus, 10.0), asyncio.Event()
+    here, changed = a_roster(bus, 10.0), asyncio.Event()
     async with in_background(here.listen(changed), here.listen_drains(changed)):
         await here.hear(a_beat())
         await here.drain("w1", True)
@@ -135,7 +139,7 @@ async def test_a_drain_stands_although_a_replica_that_has_not_heard_of_it_writes
 
 
 async def test_a_drain_reaches_every_replica(bus: Bus) -> None:
-    asked, other, changed = Roster(bus, 10.0), Roster(bus, 10.0), asyncio.Event()
+    asked, other, changed = a_roster(bus, 10.0), a_roster(bus, 10.0), asyncio.Event()
     async with in_background(other.listen(changed), other.listen_drains(changed)):
         await asked.hear(a_beat())
         for drain in (True, False):

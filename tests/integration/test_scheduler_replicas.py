@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+from bus.clock import ServerClock
 from bus.connection import Bus
 from schemas.job import Fact, Reason, Record, State
 from schemas.worker import AttemptKey, Beat, Capacity, Requirement
@@ -89,7 +90,10 @@ async def test_a_cancelled_retry_leaves_no_ticket(bus: Bus) -> None:
 
 async def test_a_worker_that_another_replica_hears_is_not_lost_here(bus: Bus) -> None:
     """However short ``lost_after`` is: every beat goes to one of the two alone."""
-    hearing, other = Roster(bus, 1.2), Roster(bus, 1.2)
+    config = SchedulerConfig(lost_after=1.2)
+    hearing, other = (
+        Roster(bus, config, ServerClock(bus), lambda worker, now: "") for _ in range(2)
+    )
     listening = asyncio.create_task(other.listen(asyncio.Event()))
     empty = Capacity()
     beat = Beat(worker="w1", session="s", sent_at=0.0, capacity=empty, free=empty)

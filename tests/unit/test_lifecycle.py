@@ -20,7 +20,7 @@ def test_every_pair_is_decided(state: State, fact: Fact) -> None:
     after = next_state(state, fact)
     assert after is None or isinstance(after, State)
     if state in ENDS:
-        assert after is None
+        assert after is (state if fact is Fact.REFUSED else None)
 
 
 @pytest.mark.parametrize("fact", list(Fact))
@@ -29,7 +29,13 @@ def test_a_job_begins_by_being_submitted_and_in_no_other_way(fact: Fact) -> None
 
 
 def test_what_is_being_cancelled_can_only_become_cancelled() -> None:
-    assert {f for f in Fact if next_state(State.CANCELLING, f)} == {Fact.CANCELLED}
+    facts = {f for f in Fact if next_state(State.CANCELLING, f)}
+    assert facts == {Fact.CANCELLED, Fact.REFUSED}
+
+
+@pytest.mark.parametrize("state", list(State))
+def test_a_refusal_is_noted_everywhere_and_changes_no_state(state: State) -> None:
+    assert next_state(state, Fact.REFUSED) is state
 
 
 @given(st.lists(st.sampled_from(list(Fact)), max_size=40))
@@ -42,5 +48,5 @@ def test_whatever_comes_in_whatever_order_an_end_stays(facts: list[Fact]) -> Non
         if state is State.CANCELLING:
             assert after in (State.CANCELLING, State.CANCELLED)
         if after in HELD and state not in HELD:
-            assert state is State.QUEUED
+            assert state is State.QUEUED or fact is Fact.REINSTATED
         state = after

@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.ids import job_id
-from schemas.job import Record, State
+from schemas.job import Attempt, AttemptEnd, Reason, Record, State
 from schemas.spec import JobSpec
 from schemas.worker import Beat, Capacity, Requirement, WorkerRecord
 from services.scheduler import policy
 from services.scheduler.policy import MARGIN, PoolView
+from services.scheduler.retries import ANOTHER_FOR
 
 GIBIBYTE = 1 << 30
 
@@ -34,10 +35,10 @@ def job(
     )
 
 
-def worker(name: str = "w1", drain: bool = False, **capacity: Any) -> WorkerRecord:
+def worker(name: str = "w1", drain: bool = False, aside: str = "", **capacity: Any) -> WorkerRecord:
     room = Capacity(**{"cpus": 4.0, "memory": 16 * GIBIBYTE, "gpus": 0, "slots": 4, **capacity})
     beat = Beat(worker=name, session="s", sent_at=0.0, capacity=room, free=room)
-    return WorkerRecord(beat=beat, heard_at=0.0, drain=drain)
+    return WorkerRecord(beat=beat, heard_at=0.0, drain=drain, aside=aside)
 
 
 def view(
@@ -109,6 +110,12 @@ def test_nothing_goes_where_nobody_takes_it(workers: tuple[WorkerRecord, ...]) -
     [
         (job(0), view(), 0, "no worker of pool default is online"),
         (job(0), view(worker(drain=True)), 0, "all workers of pool default are draining"),
+        (
+            job(0),
+            view(worker(aside="is set aside until 12:00:00 UTC"), worker("w2", drain=True)),
+            0,
+            "takes work now: w1 is set aside until 12:00:00 UTC (1 more rest, too)",
+        ),
         (job(0, gpus=2), view(worker()), 0, "closest is w1: needs 2 GPUs, has 0 in all"),
         (job(0, memory="64g"), view(worker()), 0, "needs 64.0 GiB of memory, has 16.0 in all"),
         (job(0), view(worker()), 1, "1 job is ahead of it in pool default"),
@@ -180,3 +187,23 @@ def test_released_jobs_fit_into_the_room_but_for_the_margin(
     asked = sorted((r.spec.resources.cpus for r in going), reverse=True)
     assert sum(asked[MARGIN:]) <= sum(slots)
     assert len(going) <= sum(slots) + MARGIN
+
+
+def test_a_ticket_is_kept_for_a_worker_that_has_not_failed_on_the_job_while_one_has_room() -> None:
+    end = AttemptEnd(reason=Reason.AGENT_ERROR)
+    attempt = Attempt(number=1, worker="w1", claim="c", nonce="n", granted_at=0.0, end=end)
+    record = job(0).model_copy(update={"attempts": (attempt,), "attempt": 1})
+    both = view(worker("w1"), worker("w2"))
+    assert policy.keep_for_another(record, "w1", both, 1.0)
+    assert not policy.keep_for_another(record, "w2", both, 1.0)
+    assert not policy.keep_for_another(record, "w1", both, ANOTHER_FOR + 1)
+    assert not policy.keep_for_another(record, "w1", view(worker("w1")), 1.0)
+    busy = view(worker("w1"), worker("w2"), held=(("w2", ONE),) * 4)
+    assert not policy.keep_for_another(record, "w1", busy, 1.0)
+
+
+def test_an_attempt_that_failed_by_itself_may_be_repeated_where_it_was() -> None:
+    end = AttemptEnd(reason=Reason.EXIT, exit_code=1)
+    attempt = Attempt(number=1, worker="w1", claim="c", nonce="n", granted_at=0.0, end=end)
+    record = job(0).model_copy(update={"attempts": (attempt,), "attempt": 1})
+    assert not policy.keep_for_another(record, "w1", view(worker("w1"), worker("w2")), 1.0)

@@ -90,6 +90,8 @@ def test_a_report_that_is_not_the_owners_is_refused_and_told_to_stop(wrong: dict
 def test_what_a_superseded_attempt_says_changes_nothing() -> None:
     lost = step(transitions.lost(started(), "silent", NOW))
     second = again(lost, "c2")
+    running = told(Fact.RUNNING, attempt=2, worker="w2", started_at=NOW)
+    second = step(transitions.report(second, running, NOW))
     for report in (told(Fact.RUNNING), told(Fact.SUCCEEDED, end=end())):
         assert isinstance(transitions.report(second, report, NOW), Refusal)
 

@@ -1,0 +1,46 @@
+"""What time is it, whatever this machine's clock says?"""
+
+from __future__ import annotations
+
+import logging
+import time
+from datetime import datetime
+
+from bus.connection import Bus
+from bus.errors import BusError
+
+log = logging.getLogger(__name__)
+
+APART = 1.0
+"""Seconds by which the machine's own clock may differ before it is told."""
+
+
+class ServerClock:
+    """The NATS server's time: the same for every service, so that what one wrote another can use.
+
+    Between two looks it goes on by the monotonic clock: a clock that is set does not move it.
+    """
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._offset = time.time() - time.monotonic()
+        self._told = False
+
+    async def look(self) -> None:
+        """Asks the server; where it does not answer, the clock goes on as it was."""
+        sent = time.monotonic()
+        try:
+            info = await self._bus.api("STREAM.INFO.JOBS")
+        except BusError as error:
+            log.info("the server's time is not known anew: %s", error)
+            return
+        middle = (sent + time.monotonic()) / 2
+        self._offset = datetime.fromisoformat(info["ts"]).timestamp() - middle
+        apart = time.time() - self.now()
+        if abs(apart) > APART and not self._told:
+            self._told = True
+            log.warning("this machine's clock is %+.0f s off the NATS server's", apart)
+
+    def now(self) -> float:
+        """Unix seconds."""
+        return time.monotonic() + self._offset
