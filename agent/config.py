@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 
+from agent.outputs import OutputBounds
 from schemas.worker import Capacity
 
 LOST_AFTER = 30.0
@@ -42,6 +43,8 @@ class AgentConfig:
     lost_after: float = LOST_AFTER
     bundle_cache: int = 20 << 30
     """Bytes of unpacked bundles that are kept."""
+    outputs: OutputBounds = field(default_factory=OutputBounds)
+    """How much of what ended attempts wrote stays on the machine."""
 
     @property
     def beat_every(self) -> float:

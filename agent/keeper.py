@@ -1,7 +1,7 @@
 """When may the folder of an ended attempt go? Once the archive has sealed its log.
 
-Until then a log whose end the broker lost (it acknowledges logs before they are on the disk) is
-sent again from the spool.
+What lies in its ``outputs`` moves to where outputs stay. Until the log is sealed, one whose end the
+broker lost (it acknowledges logs before they are on the disk) is sent again from the spool.
 
 Not at once in any case: on some file systems what was removed a moment ago makes what is created
 next dear, and short jobs create a lot.
@@ -18,6 +18,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from agent.folder import AttemptFolder
+from agent.outputs import Outputs
 from agent.ship import Shipper
 from bus import subjects
 from bus.connection import Bus
@@ -38,9 +39,10 @@ KEPT_MOST = 10_000
 class Keeper:
     """Asks the archive now and then; sleeps while there is nothing to ask for."""
 
-    def __init__(self, bus: Bus, worker: str) -> None:
+    def __init__(self, bus: Bus, worker: str, outputs: Outputs) -> None:
         self._bus = bus
         self._worker = worker
+        self._outputs = outputs
         self._subject = subjects.request("archive", "position", worker)
         self._waiting: OrderedDict[str, tuple[AttemptKey, AttemptFolder, int]] = OrderedDict()
         self._some = asyncio.Event()
@@ -50,6 +52,7 @@ class Keeper:
         self._some.set()
         if len(self._waiting) > KEPT_MOST:
             _, (_, oldest, _) = self._waiting.popitem(last=False)
+            self._outputs.keep(oldest)
             shutil.rmtree(oldest.path, ignore_errors=True)
 
     async def run(self) -> None:
@@ -59,6 +62,7 @@ class Keeper:
             for name in list(self._waiting):
                 if not await self._look(name):
                     break
+            await asyncio.to_thread(self._outputs.trim)
             if not self._waiting:
                 self._some.clear()
 
@@ -67,6 +71,7 @@ class Keeper:
         if name not in self._waiting:
             return True
         key, folder, log_end = self._waiting[name]
+        await asyncio.to_thread(self._outputs.keep, folder)
         if log_end == 0:
             await self._remove(name, folder.path)
             return True

@@ -18,6 +18,7 @@ from agent.config import AgentConfig
 from agent.folder import AttemptFolder, Note, spread
 from agent.keeper import Keeper
 from agent.load import machine_load
+from agent.outputs import Outputs
 from agent.slots import Slots, requirement_of
 from bus import subjects
 from bus.codec import decode, encode
@@ -71,7 +72,8 @@ class Worker:
         self._session = uuid.uuid4().hex
         self._runs: dict[tuple[str, int], AttemptRun] = {}
         self._pulls: dict[str, tuple[Pull, Requirement]] = {}
-        self._keeper = Keeper(self._bus, config.name)
+        outputs = Outputs(config.work / "outputs", config.outputs)
+        self._keeper = Keeper(self._bus, config.name, outputs)
         self._pull_tasks: list[asyncio.Task[None]] = []
         self._beat_now = asyncio.Event()
         self._idle = asyncio.Event()
@@ -311,6 +313,6 @@ def make_folder(folder: AttemptFolder, grant: Grant) -> None:
 
 
 def make_folders(work: Path) -> None:
-    for name in ("attempts", "bundles", "environments", "hosts"):
+    for name in ("attempts", "bundles", "environments", "hosts", "outputs"):
         (work / name).mkdir(mode=0o755, parents=True, exist_ok=True)
     spread(work / "attempts")

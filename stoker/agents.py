@@ -40,6 +40,7 @@ class AgentFlags:
     cpus: float | None = None
     memory: str | int | None = None
     gpus: int | None = None
+    keep_outputs: str | int | None = None
     credentials: Path | None = None
     servers: tuple[str, ...] | None = None
 
@@ -65,29 +66,34 @@ class AgentFlags:
 async def agent_config(flags: AgentFlags, work: Path) -> AgentConfig:
     """Raises ``StokerError`` for what cannot be; ``work`` where no other folder was named."""
     from agent.config import AgentConfig, machine_capacity
+    from agent.outputs import OutputBounds
 
     name = flags.name or host_token()
     for value in (name, flags.pool or name):
         if not NAME_TOKEN.match(value):
             raise StokerError(f"{value!r} is no name: use a-z, 0-9 and '-', at most 63")
     work = (flags.work or work).absolute()
+    kept = size_of("keep_outputs", flags.keep_outputs)
     return AgentConfig(
         name=name,
         work=work,
         runtime=await chosen_runtime(flags.runtime or "docker", work, name),
-        capacity=machine_capacity(memory=memory_of(flags), **flags.said("cpus", "gpus", "slots")),
+        capacity=machine_capacity(
+            memory=size_of("memory", flags.memory), **flags.said("cpus", "gpus", "slots")
+        ),
         labels={str(key): str(value) for key, value in (flags.labels or {}).items()},
         engine=os.environ.get("DOCKER_HOST") or None,
         version=stoker.__version__,
+        outputs=OutputBounds() if kept is None else OutputBounds(size=kept),
         **flags.said("pool", "base_image", "template"),
     )
 
 
-def memory_of(flags: AgentFlags) -> int | None:
+def size_of(field: str, asked: str | int | None) -> int | None:
     try:
-        return None if flags.memory is None else parse_size(flags.memory)
+        return None if asked is None else parse_size(asked)
     except ValueError as error:
-        raise StokerError(f"memory: {error}") from None
+        raise StokerError(f"{field}: {error}") from None
 
 
 def host_token() -> str:

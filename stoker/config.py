@@ -17,7 +17,7 @@ ADDRESS_FILE = "up.json"
 AGENT_FIELDS = frozenset(
     {"name", "pool", "labels", "runtime", "work", "capacity", "base_image", "servers"}
 )
-AGENT_FIELDS_TOO = frozenset({"credentials", "template"})
+AGENT_FIELDS_TOO = frozenset({"credentials", "template", "keep_outputs"})
 CAPACITY_FIELDS = frozenset({"cpus", "memory", "gpus", "slots"})
 
 

@@ -51,6 +51,9 @@ def agent(
     cpus: Annotated[float | None, typer.Option(min=0.1, help="Cores to give away.")] = None,
     memory: Annotated[str | None, typer.Option(help="To give away, such as 24g.")] = None,
     gpus: Annotated[int | None, typer.Option(min=0, help="To give away.")] = None,
+    keep_outputs: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Of what ended jobs wrote, such as 50g.")
+    ] = None,
     credentials: Credentials = None,
 ) -> None:
     """Make this machine a worker. It dials out; nothing needs to reach it."""
@@ -69,6 +72,7 @@ def agent(
         cpus=cpus,
         memory=memory,
         gpus=gpus,
+        keep_outputs=keep_outputs,
         credentials=credentials,
         servers=config.nats_servers(nats) if nats else None,
     )

@@ -11,6 +11,7 @@ import pytest
 from agent import keeper
 from agent.folder import AttemptFolder
 from agent.keeper import Keeper
+from agent.outputs import OutputBounds, Outputs
 from agent.ship import Shipper
 from agent.spool import SpoolWriter
 from bus import subjects
@@ -38,6 +39,9 @@ async def test_what_the_broker_lost_after_the_end_is_sent_again(
     monkeypatch.setattr(keeper, "LOOK_EVERY", 0.2)
     folder = AttemptFolder(tmp_path / f"{JOB}.1")
     folder.path.mkdir()
+    folder.outputs.mkdir()
+    (folder.outputs / "model").write_text("trained")
+    (tmp_path / "outputs").mkdir()
     spool = SpoolWriter(folder.path)
     archive = asyncio.create_task(run(bus, ArchiveConfig(seal_after=2.0)))
     spool.append(Stream.STDOUT, b"kept\n")
@@ -53,7 +57,7 @@ async def test_what_the_broker_lost_after_the_end_is_sent_again(
         changed_at=time.time(), attempt=1, attempts=(attempt,),
     )  # fmt: skip
     await Records(bus).write(record, Fact.SUCCEEDED, 0)
-    kept = Keeper(bus, "w1")
+    kept = Keeper(bus, "w1", Outputs(tmp_path / "outputs", OutputBounds()))
     looking = asyncio.create_task(kept.run())
     kept.keep(AttemptKey(job=JOB, attempt=1), folder, 10)
     try:
@@ -61,6 +65,7 @@ async def test_what_the_broker_lost_after_the_end_is_sent_again(
             await until_gone(folder.path)
         read = b"".join([piece.data async for piece in read_job(bus, JOB, wait=True)])  # type: ignore[union-attr]
         assert read == b"kept\nlost\n"
+        assert (tmp_path / "outputs" / f"{JOB}.1" / "model").read_text() == "trained"
     finally:
         for task in (looking, archive):
             task.cancel()

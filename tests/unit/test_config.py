@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stoker import config
+from stoker import agents, config
 from stoker.answers import StokerError
 
 BAD_FILES = [
@@ -47,3 +47,10 @@ def test_the_address_of_a_running_stoker_is_found(tmp_path: Path) -> None:
 def test_one_that_is_gone_is_not(tmp_path: Path, text: str) -> None:
     (tmp_path / config.ADDRESS_FILE).write_text(text)
     assert config.read_address(tmp_path) is None
+
+
+async def test_what_is_kept_of_outputs_can_be_set(tmp_path: Path) -> None:
+    file = tmp_path / "agent.toml"
+    file.write_text("[agent]\nruntime = 'process'\nkeep_outputs = '3g'\n")
+    flags = agents.AgentFlags.over(config.read_agent_file(file))
+    assert (await agents.agent_config(flags, tmp_path)).outputs.size == 3 << 30
