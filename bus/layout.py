@@ -136,7 +136,11 @@ class Durable:
 ARCHIVE = Durable(
     "JOBS",
     "archive",
-    tuple(subjects.job("*", fact) for fact in ("succeeded", "failed", "cancelled", "retrying")),
+    # A refusal, too: noted after the end, it takes the place of the end's own fact.
+    tuple(
+        subjects.job("*", fact)
+        for fact in ("succeeded", "failed", "cancelled", "retrying", "refused")
+    ),
 )
 DURABLES = (ARCHIVE,)
 
@@ -192,6 +196,9 @@ async def declare_durable(bus: Bus, durable: Durable) -> None:
     except JetStreamError as error:
         if error.code not in CONSUMER_EXISTS:
             raise
+        await bus.api(
+            f"CONSUMER.CREATE.{durable.stream}.{durable.name}", {**body, "action": "update"}
+        )
 
 
 async def delete_class(bus: Bus, pool: str, class_name: str) -> None:

@@ -32,6 +32,28 @@ UNTOLD = -1
 """The final offset of an attempt that ended without telling one."""
 
 
+@dataclass(frozen=True)
+class Place:
+    """An attempt whose log was read to its end, and how often it had been reinstated by then."""
+
+    attempt: int
+    returns: int
+
+
+def next_attempt(record: Record, read: Place) -> int | None:
+    """The attempt whose log is read next; 0 where nothing follows, None where it is open yet.
+
+    One that was reinstated goes on where it was left, also after a successor that made room; such
+    a successor is not read any more.
+    """
+    if record.returns(read.attempt) > read.returns or record.attempt < read.attempt:
+        return record.attempt if record.attempt < read.attempt else read.attempt
+    numbers = (one.number for one in record.attempts)
+    later = (number for number in numbers if read.attempt < number <= record.attempt)
+    following = min(later, default=0)
+    return following if following or record.state.ended else None
+
+
 class Fenced(BusError):
     """Somebody else wrote to this log: this writer is not the one any more."""
 
@@ -164,6 +186,8 @@ class Tail:
     def __init__(self, bus: Bus, wanted: Wanted, offset: int, late: float) -> None:
         self._bus = bus
         self._job = wanted.record.id
+        self._known = len(wanted.record.timeline)
+        """Lines of the timeline that are known: a fact with fewer is older than the record."""
         self._attempt = wanted.attempt.number
         self._rank = wanted.rank
         self._wait = wanted.wait
@@ -222,7 +246,7 @@ class Tail:
             case Delivery():
                 return self._accept(item)
             case Change():
-                if self._final is None:
+                if self._final is None and len(item.record.timeline) >= self._known:
                     self._final = final_offset(item.record, self._attempt, self._rank)
                 return []
             case Exception():
@@ -280,36 +304,34 @@ async def read_job(
 
     With ``wait`` it ends when the job has ended and its last attempt's log is complete.
     """
-    records = Records(bus)
-    cursor = after or Cursor()
+    record = (await Records(bus).get(job)).record
+    number, rank, offset = after or Cursor()
+    number = number or min((one.number for one in record.attempts), default=0)
+    places: dict[int, int] = {number: offset}
     while True:
-        stored = await records.get(job)
-        record = stored.record
-        numbers = [a.number for a in record.attempts if a.number >= cursor.attempt]
-        for number in numbers:
-            place = cursor if cursor.attempt == number else Cursor(number, cursor.rank, 0)
-            async with contextlib.aclosing(read_attempt(bus, record, place, wait=wait)) as pieces:
-                async for piece in pieces:
-                    yield piece
-            cursor = Cursor(number + 1, cursor.rank, 0)
-        if not wait:
+        place = Place(number, record.returns(number))
+        cursor = Cursor(number, rank, places.get(number, 0))
+        async with contextlib.aclosing(read_attempt(bus, record, cursor, wait=wait)) as pieces:
+            async for piece in pieces:
+                places[number] = piece.end
+                yield piece
+        record, following = await attempt_after(bus, job, place, wait)
+        if not following:
             return
-        after_sequence = stored.sequence
-        if record.state.ended:
-            return
-        if not await next_attempt(bus, job, cursor.attempt, after_sequence):
-            return
+        number = following
 
 
-async def next_attempt(bus: Bus, job: str, number: int, after: int) -> bool:
-    """Waits until attempt ``number`` exists; False where the job ended without it."""
-    async with contextlib.aclosing(
-        follow(bus, "JOBS", subjects.job(job), after=after, batch=8)
-    ) as deliveries:
+async def attempt_after(bus: Bus, job: str, read: Place, wait: bool) -> tuple[Record, int | None]:
+    """The newest record and what ``next_attempt`` says of it, once it says something."""
+    stored = await Records(bus).get(job)
+    following = next_attempt(stored.record, read)
+    if following is not None or not wait:
+        return stored.record, following
+    facts = follow(bus, "JOBS", subjects.job(job), after=stored.sequence, batch=8)
+    async with contextlib.aclosing(facts) as deliveries:
         async for delivery in deliveries:
             record = read_change(delivery).record
-            if record.attempt >= max(number, 1):
-                return True
-            if record.state.ended:
-                return False
-    return False
+            following = next_attempt(record, read)
+            if following is not None:
+                return record, following
+    raise AssertionError("following ends only with an error")

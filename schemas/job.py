@@ -159,6 +159,11 @@ class Record(Message):
     def current(self) -> Attempt | None:
         return self.find(self.attempt)
 
+    def returns(self, number: int) -> int:
+        """How often that attempt was reinstated."""
+        facts = (e.fact for e in self.timeline if e.attempt == number)
+        return sum(1 for fact in facts if fact is Fact.REINSTATED)
+
     def find(self, number: int) -> Attempt | None:
         return next((one for one in reversed(self.attempts) if one.number == number), None)
 

@@ -132,7 +132,7 @@ def read_job(answer: Mapping[str, Any]) -> Job:
     """From a job's page (``{"job": record, "explanation": …}``)."""
     record = answer.get("job", answer)
     spec = record.get("spec") or {}
-    attempts = record.get("attempts") or [{}]
+    attempt = current_attempt(record)
     explanation = answer.get("explanation") or ""
     if isinstance(explanation, Mapping):
         explanation = explanation.get("text", "")
@@ -145,16 +145,22 @@ def read_job(answer: Mapping[str, Any]) -> Job:
         reason=record.get("reason"),
         detail=record.get("detail") or "",
         exit_code=record.get("exit_code"),
-        signal=(attempts[-1].get("end") or {}).get("signal"),
+        signal=(attempt.get("end") or {}).get("signal"),
         attempt=record.get("attempt") or 0,
-        worker=record.get("worker") or attempts[-1].get("worker"),
+        worker=record.get("worker") or attempt.get("worker"),
         submitted_at=record["submitted_at"],
-        started_at=record.get("started_at") or attempts[-1].get("started_at"),
+        started_at=record.get("started_at") or attempt.get("started_at"),
         ended_at=record.get("ended_at") or ended_at(record),
         explanation=explanation,
         notes=tuple(answer.get("notes") or ()),
         raw=record,
     )
+
+
+def current_attempt(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The attempt that counts; empty before the first."""
+    number = record.get("attempt")
+    return next((one for one in record.get("attempts") or () if one.get("number") == number), {})
 
 
 def ended_at(record: Mapping[str, Any]) -> float | None:

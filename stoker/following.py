@@ -58,17 +58,19 @@ class Line:
 
     def __init__(self, after: str) -> None:
         self.cursor = after
+        self.places: dict[int, str] = {}
+        """Attempt to the cursor that its log has reached: one that was lost may go on."""
         self.over = False
 
     async def events(self, session: aiohttp.ClientSession, url: str) -> AsyncGenerator[Event, None]:
         """What one connection brings; ends when it breaks."""
         async with session.ws_connect(
-            url, params={"after": self.cursor}, heartbeat=HEARTBEAT, max_msg_size=8 << 20
+            url, params=self.after(), heartbeat=HEARTBEAT, max_msg_size=8 << 20
         ) as socket:
             async for message in socket:
                 if message.type is aiohttp.WSMsgType.BINARY:
                     piece = read_piece(message.data)
-                    self.cursor = piece.cursor
+                    self.reached(piece.attempt, piece.cursor)
                     yield piece
                 elif message.type is aiohttp.WSMsgType.TEXT:
                     event = self.control(json.loads(message.data))
@@ -77,13 +79,22 @@ class Line:
                     if self.over:
                         return
 
+    def after(self) -> list[tuple[str, str]]:
+        current = int(self.cursor.partition(".")[0])
+        others = [place for attempt, place in self.places.items() if attempt != current]
+        return [("after", place) for place in (*others, self.cursor)]
+
+    def reached(self, attempt: int, cursor: str) -> None:
+        self.cursor = self.places[attempt] = cursor
+
     def control(self, message: Mapping[str, Any]) -> Event | None:
         match message.get("type"):
             case "job":
                 return read_job(message)
             case "gap":
                 end = message["offset"] + message["length"]
-                self.cursor = f"{message['attempt']}.{message['rank']}.{end}"
+                place = f"{message['attempt']}.{message['rank']}.{end}"
+                self.reached(message["attempt"], place)
                 return Gap(f"{message['length']} bytes of the log could not be kept", message)
             case "end":
                 self.over = True

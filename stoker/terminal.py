@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from stoker.answers import Job, JobPage, Worker
+from stoker.answers import Job, JobPage, Worker, current_attempt
 from stoker.packing import told_size
 
 if TYPE_CHECKING:
@@ -197,8 +197,7 @@ def command_line(spec: dict[str, Any]) -> str:
 
 
 def environment_line(record: Any) -> str:
-    attempts = record.get("attempts") or [{}]
-    chosen = attempts[-1].get("environment")
+    chosen = current_attempt(record).get("environment")
     if not chosen:
         return ""
     cached = "cached" if chosen.get("cached") else "built"

@@ -75,7 +75,10 @@ class Archive:
         return Done()
 
     async def _seal(self, record: Record, attempt: Attempt, ended: float) -> bool:
-        """False where the rest of the log may still come, or another replica is at it."""
+        """False where the rest of the log may still come, or another replica is at it.
+
+        The log of a lost attempt stays open until its job has ended: its worker may come back.
+        """
         ranks = sorted(attempt.end.log_ends) if attempt.end else []
         for number in ranks or [0]:
             rank = Rank(record.id, attempt.number, number, attempt.worker)
@@ -85,7 +88,9 @@ class Archive:
                 continue
             if final != UNTOLD and await self._may_come(rank, final, ended):
                 return False
-            if not (await self._sealer.seal(rank, max(final, 0))).complete:
+            open_yet = final == UNTOLD and not record.state.ended
+            index = await self._sealer.seal(rank, None if open_yet else max(final, 0))
+            if not open_yet and not index.complete:
                 return False
         return True
 

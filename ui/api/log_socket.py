@@ -2,6 +2,8 @@
 
 ``GET /api/v1/jobs/{job}/log/ws?after=1.0.2048&attempt=&rank=&window=``. With ``window`` the
 client says ``{"seen": N}`` (bytes so far) and never has more than that many unseen on the way.
+``after`` may be repeated: the last one is where the client is, the others say how much it has of
+other attempts, in case one of them goes on.
 """
 
 from __future__ import annotations
@@ -11,10 +13,12 @@ import json
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from bus.errors import NotFound
+from bus.logs import Place, next_attempt
 from schemas.job import Record
 from schemas.log import Cursor
 from ui.api.common import job_of, number_of
@@ -34,17 +38,21 @@ CLOSE_SECONDS = 3.0
 MESSAGE_BYTES = 4096
 """Longest message of a client."""
 WINDOW_BYTES = 64 * 1024 * 1024
+MOST_PLACES = 64
+"""Attempts of which a client may say how much it has."""
 
 
 async def log_socket(request: web.Request) -> web.StreamResponse:
     job = job_of(request)
     cursor = cursor_of(request)
+    places = {one.attempt: one.offset for one in cursors_of(request)}
     pinned = number_of(request, "attempt", 0, 0, 1_000_000)
     window = number_of(request, "window", 0, 0, WINDOW_BYTES)
     try:
         async with request.app[EVENTS].watch(job) as watch:
             async with socket_of(request) as ws:
-                session = Session(ws, watch, request.app[HUB], cursor, pinned, Window(window))
+                hub = request.app[HUB]
+                session = Session(ws, watch, hub, Reading(cursor, places, pinned), Window(window))
                 await session.run()
             return ws
     except NotFound:
@@ -55,16 +63,21 @@ def cursor_of(request: web.Request) -> Cursor:
     """``after``, or the start of ``attempt`` and ``rank``."""
     attempt = number_of(request, "attempt", 0, 0, 1_000_000)
     rank = number_of(request, "rank", 0, 0, 100_000)
-    text = request.query.get("after")
-    if not text:
+    cursors = cursors_of(request)
+    if not cursors or attempt not in (0, cursors[-1].attempt):
         return Cursor(attempt, rank, 0)
+    return cursors[-1]
+
+
+def cursors_of(request: web.Request) -> list[Cursor]:
+    texts = [text for text in request.query.getall("after", []) if text]
     try:
-        cursor = Cursor.parse(text)
+        cursors = [Cursor.parse(text) for text in texts[-MOST_PLACES:]]
     except ValueError as error:
         raise refuse(422, "bad_cursor", "after is not valid", str(error)) from None
-    if cursor.offset > 1 << 62:
+    if any(cursor.offset > 1 << 62 for cursor in cursors):
         raise refuse(422, "bad_cursor", "after is not valid", "There is no such place in a log.")
-    return cursor if attempt in (0, cursor.attempt) else Cursor(attempt, rank, 0)
+    return cursors
 
 
 @asynccontextmanager
@@ -111,23 +124,29 @@ class Window:
         self._room.set()
 
 
+@dataclass(frozen=True)
+class Reading:
+    """What a client asked for."""
+
+    cursor: Cursor
+    places: dict[int, int]
+    """Attempt to the offset up to which the client has its log."""
+    pinned: int
+    """The one attempt that it wants; 0 for one after the other."""
+
+
 class Session:
     """One browser at one job's log."""
 
     def __init__(
-        self,
-        ws: web.WebSocketResponse,
-        watch: Watch,
-        hub: Hub,
-        cursor: Cursor,
-        pinned: int,
-        window: Window,
+        self, ws: web.WebSocketResponse, watch: Watch, hub: Hub, reading: Reading, window: Window
     ) -> None:
         self._ws = ws
         self._watch = watch
         self._hub = hub
-        self._cursor = cursor
-        self._pinned = pinned
+        self._cursor = reading.cursor
+        self._places = dict(reading.places)
+        self._pinned = reading.pinned
         self._window = window
         self._told = 0
 
@@ -168,26 +187,29 @@ class Session:
         await self._tell_job()
         await self._until_attempt(max(1, self._cursor.attempt))
         attempt = self._cursor.attempt or self._watch.record.attempt
-        self._cursor = self._cursor._replace(attempt=attempt)
-        while attempt and attempt <= self._watch.record.attempt:
+        while attempt and self._watch.record.find(attempt):
+            self._cursor = Cursor(attempt, self._cursor.rank, self._places.get(attempt, 0))
+            place = Place(attempt, self._watch.record.returns(attempt))
             await self._send(attempt_frame(self._watch.record, attempt))
             await self._stream_attempt()
-            if self._pinned or not await self._another(attempt):
-                break
-            attempt += 1
-            self._cursor = Cursor(attempt, self._cursor.rank, 0)
+            self._places[attempt] = self._cursor.offset
+            attempt = 0 if self._pinned else await self._following(place)
         await self._tell_job()
         await self._send(control_frame("end", cursor=str(self._cursor)))
 
-    async def _another(self, attempt: int) -> bool:
-        """Whether an attempt comes after this one; known once it has, or the job has ended."""
-        await self._until_attempt(attempt + 1)
-        return self._watch.record.attempt > attempt
+    async def _following(self, read: Place) -> int:
+        """The attempt that is read next; 0 where the job has ended and all is read."""
+        watch = self._watch
+        while (following := next_attempt(watch.record, read)) is None:
+            await watch.after(watch.sequence)
+        return following
 
     async def _until_attempt(self, number: int) -> None:
-        """Returns once the job has that attempt, or has ended without."""
+        """Returns once the job has that attempt or a later one, or has ended without."""
         watch = self._watch
-        while watch.record.attempt < number and not watch.record.state.ended:
+        while not any(one.number >= number for one in watch.record.attempts):
+            if watch.record.state.ended:
+                return
             await watch.after(watch.sequence)
 
     async def _stream_attempt(self) -> None:

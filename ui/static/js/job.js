@@ -2,7 +2,7 @@
 import { $, say, toast } from "./dom.js";
 import { ask, newKey } from "./api.js";
 import { bytes, reasonText } from "./format.js";
-import { showAsked, showFacts, showHistory, showPhases } from "./job_facts.js";
+import { currentOf, showAsked, showFacts, showHistory, showPhases } from "./job_facts.js";
 import { bindKeys } from "./keys.js";
 import { Socket } from "./socket.js";
 import { LogTerminal } from "./terminal.js";
@@ -17,6 +17,7 @@ let job = null;
 let socket = null;
 let pinned = 0; // the attempt that was chosen; 0 for the newest
 let cursor = null; // {attempt, rank, offset}: what the terminal has
+const places = new Map(); // attempt → the cursor that its log has reached
 let seen = 0;
 let shown = 0; // the attempt that is in the terminal
 let over = false;
@@ -42,15 +43,21 @@ function address() {
   seen = 0;
   const query = new URLSearchParams({ window: WINDOW });
   if (pinned) query.set("attempt", pinned);
-  if (cursor) query.set("after", `${cursor.attempt}.${cursor.rank}.${cursor.offset}`);
+  for (const [attempt, place] of places) if (attempt !== cursor?.attempt) query.append("after", place);
+  if (cursor) query.append("after", `${cursor.attempt}.${cursor.rank}.${cursor.offset}`);
   return `/api/v1/jobs/${id}/log/ws?${query}`;
 }
 
 function onBytes(frame) {
   const mine = socket;
   const { header, size } = terminal.write(frame, () => tellSeen(mine, frame.byteLength));
-  cursor = { attempt: header.attempt, rank: header.rank, offset: header.offset + size };
+  reached({ attempt: header.attempt, rank: header.rank, offset: header.offset + size });
   say($("terminal-empty"), "");
+}
+
+function reached(place) {
+  cursor = place;
+  places.set(place.attempt, `${place.attempt}.${place.rank}.${place.offset}`);
 }
 
 function tellSeen(mine, size) {
@@ -65,7 +72,7 @@ function onText(frame, size) {
   if (frame.type === "gap") {
     const mine = socket;
     terminal.say(`${bytes(frame.length)} of the log are missing here`, () => tellSeen(mine, size));
-    cursor = { attempt: frame.attempt, rank: frame.rank, offset: frame.offset + frame.length };
+    reached({ attempt: frame.attempt, rank: frame.rank, offset: frame.offset + frame.length });
   }
   if (frame.type === "error") toast(frame.problem.detail || frame.problem.title, true);
   if (frame.type === "end") { over = true; live("over"); socket.close(); showEmpty(); }
@@ -75,7 +82,7 @@ function beginAttempt({ number, attempt }) {
   if (number !== shown) {
     if (shown) terminal.say(`attempt ${number}${attempt ? ` on ${attempt.worker}` : ""}`);
     shown = number;
-    cursor = { attempt: number, rank: 0, offset: cursor?.attempt === number ? cursor.offset : 0 };
+    cursor = { attempt: number, rank: 0, offset: Number(places.get(number)?.split(".")[2] ?? 0) };
   }
   showAttempts();
 }
@@ -91,6 +98,7 @@ function choose(number) {
   pinned = number === job.attempt && !ENDED.has(job.state) ? 0 : number;
   shown = 0;
   cursor = { attempt: number, rank: 0, offset: 0 };
+  places.clear();
   terminal.reset();
   connect();
   showAttempts();
@@ -124,7 +132,7 @@ function showJob() {
 }
 
 function showReason() {
-  const newest = job.attempts.at(-1);
+  const newest = currentOf(job);
   const signal = newest?.end?.signal;
   let text = "";
   if (ENDED.has(job.state)) text = reasonText(job.reason, job.exit_code, signal, job.detail);

@@ -4,6 +4,9 @@ import { bytes, clock, count, duration, joinArguments, moment, now, reasonText }
 
 const ENDED = new Set(["succeeded", "failed", "cancelled"]);
 
+/** The attempt that counts: the newest, or an older one that came back before the newest ran. */
+export const currentOf = (job) => job.attempts.find(({ number }) => number === job.attempt);
+
 /** [{phase, from, to}] over the whole life of the job; `to` is now for the one it is in. */
 function phasesOf(job) {
   const marks = [];
@@ -12,11 +15,11 @@ function phasesOf(job) {
     if (fact === "submitted") begin("waiting", at);
     else if (fact === "queued") begin("queued", at);
     else if (fact === "retrying") begin("retrying", at);
-    else if (fact === "starting") begin("preparing", at);
+    else if (fact === "starting" || fact === "reinstated") begin("preparing", at);
     else if (fact === "running") begin("running", at);
   }
   if (!marks.length) begin("waiting", job.submitted_at);
-  const newest = job.attempts.at(-1);
+  const newest = currentOf(job);
   if (newest?.started_at && !marks.some(({ phase, at }) => phase === "running" && at >= newest.granted_at)) begin("running", newest.started_at);
   marks.sort((a, b) => a.at - b.at);
   const end = ENDED.has(job.state) ? job.changed_at : now();
@@ -53,7 +56,7 @@ function fill(element, facts) {
 }
 
 export function showFacts(job) {
-  const newest = job.attempts.at(-1);
+  const newest = currentOf(job);
   const environment = newest?.environment;
   const built = environment && `${environment.source === "python" ? "plain Python, nothing to build" : environment.source}${environment.cached ? ", cached" : ""}`;
   const peak = newest?.end?.peak_memory;
