@@ -22,6 +22,7 @@ from pathlib import Path
 import msgpack
 
 from agent.folder import ENDED, PRINTED, STARTED, AttemptFolder, Note
+from agent.looks import FIRST_LOOK, excess, pause
 from agent.runtimes.launchers import launcher
 from agent.runtimes.protocol import CannotLaunch, Exit, Launch, Launched, Source
 from agent.spool import SpoolWriter
@@ -32,12 +33,6 @@ DRAIN_SECONDS = 5.0
 """How long output is awaited after the program has ended while something else holds its pipes."""
 KILL_AGAIN = 1.0
 """Seconds after which a SIGKILL is repeated: new children may have appeared meanwhile."""
-FIRST_LOOK = 0.1
-CLOSE_LOOK = 0.05
-FAR_LOOK = 0.5
-"""Seconds between two looks at the memory: first, near the limit, far from it."""
-NEAR = 0.3
-"""Share of the memory limit from which on it is looked at more often."""
 EXIT_TRIES = 600
 """Times one second that the exit is tried to be written on a full disk."""
 
@@ -68,7 +63,7 @@ class Shim:
         self._ending: Ending | None = None
         self._exit: Exit | None = None
         self._gave_up = False
-        self._peak: int | None = None
+        self._peak = 0
 
     def run(self) -> None:
         try:
@@ -165,18 +160,19 @@ class Shim:
         self._stop(self._launch.limits.grace, Ending(Reason.TIMEOUT, detail))
 
     def _on_look(self) -> None:
-        """A look at the memory, where the runtime does not limit it by itself."""
-        used = self._launched.memory()
-        if used is None:
+        """A look at what the program uses, where the runtime does not limit it by itself."""
+        use = self._launched.use()
+        if use is None:
             return
-        limit = self._launch.limits.memory
-        self._peak = max(self._peak or 0, used)
-        if used > limit:
-            detail = f"the memory limit of {limit >> 20} MiB was exceeded ({used >> 20} MiB)"
-            self._spool.append(Stream.STOKER, f"[stoker] {detail}: killed\n".encode())
-            self._stop(0, Ending(Reason.OOM, detail))
-        pause = CLOSE_LOOK if used > NEAR * limit else FAR_LOOK
-        self._timers[self._on_look] = time.monotonic() + pause
+        limits = self._launch.limits
+        self._peak = max(self._peak, use.peak)
+        broken = excess(use, limits)
+        if broken and self._ending is None:
+            self._spool.append(Stream.STOKER, f"[stoker] {broken[1]}: killed\n".encode())
+            self._poke(PRINTED)
+        if broken:
+            self._stop(0, Ending(*broken))
+        self._timers[self._on_look] = time.monotonic() + pause(use, limits)
 
     def _stop(self, grace: float, ending: Ending) -> None:
         """SIGTERM, ``grace`` seconds, SIGKILL. A second stop can only bring the SIGKILL forward."""
@@ -201,7 +197,9 @@ class Shim:
 
     def _judged(self) -> Exit:
         exit = self._exit or Exit(Reason.AGENT_ERROR, detail="the program's end was not seen")
-        peak = max(exit.peak_memory or 0, self._peak or 0) or None
+        # Nothing is killed for want of memory that did not use all that it may.
+        at_least = self._launch.limits.memory if exit.reason is Reason.OOM else 0
+        peak = max(exit.peak_memory or 0, self._peak, at_least) or None
         exit = replace(exit, peak_memory=peak)
         if self._ending is not None and exit.reason is Reason.EXIT:
             exit = replace(exit, reason=self._ending.reason, detail=self._ending.detail)

@@ -19,6 +19,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from agent.runtimes.docker_cgroup import ContainerMemory
 from agent.runtimes.docker_container import container_name, settings
 from agent.runtimes.docker_engine import (
     START_SECONDS,
@@ -27,7 +28,7 @@ from agent.runtimes.docker_engine import (
     EngineSilent,
     Link,
 )
-from agent.runtimes.protocol import CannotLaunch, Exit, Launch
+from agent.runtimes.protocol import CannotLaunch, Exit, Launch, Use
 from schemas.reason import Reason
 from schemas.stream import Stream
 
@@ -119,6 +120,7 @@ class Container:
         self._waiting = waiting
         self._answer = answer
         self._asked: list[Link] = []
+        self._memory: ContainerMemory | None = None
         self._exit: Exit | None = None
         self._output = Output(attached.sock)
         self._exited = waiting.sock.fileno()
@@ -140,8 +142,11 @@ class Container:
             self._exit = self._judge()
         return self._exit
 
-    def memory(self) -> int | None:
-        return None
+    def use(self) -> Use | None:
+        if self._memory is None:
+            self._memory = ContainerMemory(self._container)
+        peak = self._memory.peak()
+        return None if peak is None else Use(peak=peak)
 
     def signal(self, number: int) -> None:
         """Sent, not waited for: the engine may answer only after the output was read."""

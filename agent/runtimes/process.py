@@ -9,6 +9,7 @@ from pathlib import Path
 
 from agent.folder import AttemptFolder, Note
 from agent.runtimes.choice import DOCKERFILE, CannotRead, Choice, choose
+from agent.runtimes.cores import Cores
 from agent.runtimes.process_environment import Built, Environments, Interpreter, say
 from agent.runtimes.program import limits_of, program_environment
 from agent.runtimes.protocol import CannotPrepare, Launch, News, Output, Preparation, Prepared
@@ -38,6 +39,7 @@ class ProcessRuntime(ShimRuntime):
         self._environments = Environments(self._root)
         self._in_use: dict[str, str] = {}
         """Attempt to the key of its environment."""
+        self._cores = Cores()
 
     async def check(self) -> str | None:
         if sys.platform == "win32":
@@ -84,17 +86,23 @@ class ProcessRuntime(ShimRuntime):
             ),
             limits=limits_of(grant.spec),
             network="full",
-            details={"environment": built.key},
+            details={
+                "environment": built.key,
+                "cores": self._cores.take(folder.name, grant.spec.resources.cpus),
+            },
         )
 
     async def adopt(self, folder: AttemptFolder, news: News) -> bool:
         data = folder.read_notes().get(Note.LAUNCH)
         if data is not None:
-            self._in_use[folder.name] = str(Launch.unpack(data).details.get("environment", ""))
+            launch = Launch.unpack(data)
+            self._in_use[folder.name] = str(launch.details.get("environment", ""))
+            self._cores.put(folder.name, launch.details.get("cores", ()), launch.limits.cpus)
         return await super().adopt(folder, news)
 
     async def discard(self, folder: AttemptFolder) -> None:
         self._in_use.pop(folder.name, None)
+        self._cores.give_back(folder.name)
         await super().discard(folder)
 
 

@@ -9,16 +9,17 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from agent.folder import AttemptFolder
-from agent.runtimes.protocol import CannotLaunch, Exit, Launch, Launched, Source
+from agent.runtimes.cores import pinned
+from agent.runtimes.process_tree import kill_tree, reap_strays, tree_use
+from agent.runtimes.protocol import CannotLaunch, Exit, Launch, Launched, Source, Use
 from schemas.reason import Reason
 from schemas.stream import Stream
 
 PIPE_BYTES = 256 << 10
-PAGE = os.sysconf("SC_PAGESIZE")
 SUBREAPER = 36
 """PR_SET_CHILD_SUBREAPER: what daemonizes becomes a child of the shim and is found again."""
 DEFAULTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGCHLD)
@@ -31,7 +32,8 @@ class ProcessLauncher:
         try:
             os.chdir(AttemptFolder(Path(launch.folder)).job)
             pipes = [os.pipe2(os.O_CLOEXEC), os.pipe2(os.O_CLOEXEC)]
-            pid = spawn(launch, pipes[0][1], pipes[1][1])
+            with pinned(launch.details.get("cores", ())):
+                pid = spawn(launch, pipes[0][1], pipes[1][1])
         except OSError as error:
             for pair in pipes:
                 os.close(pair[0])
@@ -40,7 +42,7 @@ class ProcessLauncher:
             for pair in pipes:
                 os.close(pair[1])
         sources = (PipeSource(pipes[0][0], Stream.STDOUT), PipeSource(pipes[1][0], Stream.STDERR))
-        return ProcessLaunched(pid, sources)
+        return ProcessLaunched(pid, sources, launch.limits.pids)
 
     def recover(self, launch: Launch) -> None:
         """Kills the session of a program whose shim died, unless its id went to another one."""
@@ -98,8 +100,10 @@ class PipeSource:
 class ProcessLaunched:
     """One process, its group, and whatever descends from it."""
 
-    def __init__(self, pid: int, sources: Sequence[Source]) -> None:
+    def __init__(self, pid: int, sources: Sequence[Source], most: int) -> None:
         self._pid = pid
+        self._most = most
+        """Processes that it may have."""
         self._sources = sources
         self._exited = exit_descriptor(pid)
         self._exit: Exit | None = None
@@ -125,9 +129,9 @@ class ProcessLaunched:
             self._exit = exit_of(os.waitstatus_to_exitcode(status), usage.ru_maxrss)
         return self._exit
 
-    def memory(self) -> int | None:
-        """Resident bytes of all descendants; what they share is counted once where it matters."""
-        return tree_memory(os.getpid())
+    def use(self) -> Use | None:
+        reap_strays(self._pid)
+        return tree_use(self._most)
 
     def signal(self, number: int) -> None:
         if self._exit is None:
@@ -137,9 +141,7 @@ class ProcessLaunched:
     def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._pid, signal.SIGKILL)
-        for pid in descendants(os.getpid()):
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
+        kill_tree()
 
     def close(self) -> None:
         os.close(self._exited)
@@ -188,54 +190,3 @@ def birth(pid: int) -> str:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except (OSError, IndexError):
         return ""
-
-
-def descendants(pid: int) -> Iterator[int]:
-    """All processes below ``pid``, without a scan of the whole machine where /proc allows it."""
-    try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:
-        if sys.platform != "linux":
-            yield from scanned_descendants(pid)
-        return
-    for child in map(int, children):
-        yield child
-        yield from descendants(child)
-
-
-def scanned_descendants(pid: int) -> Iterator[int]:
-    import psutil  # only where there is no /proc
-
-    with contextlib.suppress(psutil.Error):
-        yield from (child.pid for child in psutil.Process(pid).children(recursive=True))
-
-
-def tree_memory(pid: int) -> int:
-    pids = list(descendants(pid))
-    used = sum(map(resident, pids))
-    return used if len(pids) < 2 else sum(map(private_and_share, pids))
-
-
-def resident(pid: int) -> int:
-    try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE
-    except (OSError, IndexError):
-        return 0 if sys.platform == "linux" else scanned_resident(pid)
-
-
-def scanned_resident(pid: int) -> int:
-    import psutil  # only where there is no /proc
-
-    try:
-        return int(psutil.Process(pid).memory_info().rss)
-    except psutil.Error:
-        return 0
-
-
-def private_and_share(pid: int) -> int:
-    """The proportional set size: pages that forked workers share are divided among them."""
-    try:
-        rollup = Path(f"/proc/{pid}/smaps_rollup").read_bytes()
-        return int(rollup.split(b"Pss:")[1].split()[0]) * 1024
-    except (OSError, IndexError):
-        return resident(pid)

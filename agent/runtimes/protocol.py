@@ -114,6 +114,18 @@ def pack_fields(value: Launch | Exit, **changed: Any) -> bytes:
 # In the shim.
 
 
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What a program uses at this moment; 0 for what the runtime limits by itself."""
+
+    memory: int = 0
+    """Bytes."""
+    processes: int = 0
+    """Threads count too."""
+    peak: int = 0
+    """Bytes that it is known to have used at most."""
+
+
 class Source(Protocol):
     """One descriptor that the shim drains."""
 
@@ -144,8 +156,8 @@ class Launched(Protocol):
     def exit(self) -> Exit | None:
         """How it ended, None while it runs. Code, signal, ``oom``, peak memory are filled in."""
 
-    def memory(self) -> int | None:
-        """Bytes in use now; None where the runtime enforces the memory limit by itself."""
+    def use(self) -> Use | None:
+        """A look, which does not block; None where there is nothing (more) to look at."""
 
     def signal(self, number: int) -> None:
         """To the whole program; nothing where it has ended."""

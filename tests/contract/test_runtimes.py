@@ -8,6 +8,7 @@ import signal
 
 import pytest
 
+from agent.runtimes.cores import own_cores
 from agent.runtimes.protocol import CannotPrepare, Runtime
 from schemas.reason import Reason
 from schemas.stream import Stream
@@ -119,6 +120,68 @@ async def test_who_ignores_sigterm_is_killed_after_the_grace(begin: Begin) -> No
 async def test_too_much_memory_is_named_as_such(begin: Begin) -> None:
     exit = await begin(HUNGRY, resources={"memory": "96m", "shm": "1m"}).run()
     assert exit.reason is Reason.OOM
+
+
+async def test_the_most_memory_that_was_used_is_told(begin: Begin, kind: str) -> None:
+    if kind == "dummy":
+        pytest.skip("the dummy uses nothing")
+    code = "import time\nheld = bytearray(b'x') * (90 << 20)\nprint('ready')\ntime.sleep(1)"
+    exit = await begin(Program(code), resources={"memory": "512m"}).run()
+    assert exit.peak_memory is not None
+    assert 90 << 20 < exit.peak_memory < 250 << 20
+
+
+@pytest.mark.parametrize(
+    "way",
+    ["os.fork() or time.sleep(60)", "Thread(target=time.sleep, args=(60,), daemon=True).start()"],
+)
+async def test_more_processes_than_a_job_may_have_are_not_had(
+    begin: Begin, kind: str, way: str
+) -> None:
+    if kind == "dummy":
+        pytest.skip("the dummy has no processes")
+    code = (
+        "import os, time\nfrom threading import Thread\n"
+        f"for _ in range(60):\n    {way}\n"
+        "print('all of them', flush=True)\ntime.sleep(60)"
+    )
+    attempt = begin(Program(code), resources={"pids": 40})
+    exit = await attempt.run()
+    assert (exit.reason, exit.code == 0) == (Reason.EXIT, False)
+    if kind == "process":
+        told = "more than 40 processes and threads at one time"
+        assert (exit.signal, exit.detail) == (signal.SIGKILL, told)
+        assert attempt.output(Stream.STOKER).endswith(f"[stoker] {told}: killed\n".encode())
+    else:
+        assert b"all of them" not in attempt.output(Stream.STDOUT)
+
+
+async def test_a_plain_process_runs_on_as_many_cores_as_it_asked_for(
+    begin: Begin, kind: str
+) -> None:
+    if kind != "process" or len(own_cores()) < 2:
+        pytest.skip("an engine shares out time instead; one core cannot be divided")
+    code = "import os\nprint(len(os.sched_getaffinity(0)))"
+    attempts = [begin(Program(code), resources={"cpus": cpus}) for cpus in (0.5, 1, 1024)]
+    for attempt in attempts:
+        await attempt.run()
+    printed = [int(attempt.output(Stream.STDOUT)) for attempt in attempts]
+    assert printed == [1, 1, len(own_cores())]
+
+
+async def test_children_of_a_thread_do_not_outlive_the_program(begin: Begin, kind: str) -> None:
+    if kind == "dummy":
+        pytest.skip("the dummy has no children")
+    code = (
+        "import subprocess, sys, time\nfrom threading import Thread\n"
+        "def begin():\n"
+        "    subprocess.Popen(['sleep', '50'], start_new_session=True)\n    time.sleep(50)\n"
+        "Thread(target=begin, daemon=True).start()\ntime.sleep(0.3)\nprint('done')"
+    )
+    attempt = begin(Program(code))
+    async with asyncio.timeout(4 * NEAR):
+        exit = await attempt.run()
+    assert (exit.code, attempt.output(Stream.STDOUT)) == (0, b"done\n")
 
 
 async def test_arguments_and_environment_arrive(begin: Begin, kind: str) -> None:
