@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from datetime import datetime
@@ -11,6 +12,8 @@ from bus.errors import BusError
 
 log = logging.getLogger(__name__)
 
+LOOK_EVERY = 30.0
+"""Seconds."""
 APART = 1.0
 """Seconds by which the machine's own clock may differ before it is told."""
 
@@ -25,6 +28,12 @@ class ServerClock:
         self._bus = bus
         self._offset = time.time() - time.monotonic()
         self._told = False
+
+    async def keep(self) -> None:
+        """For ever: looks now and then."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            await self.look()
 
     async def look(self) -> None:
         """Asks the server; where it does not answer, the clock goes on as it was."""

@@ -88,6 +88,8 @@ class Worker:
     held: int
     """Attempts that it holds now."""
     draining: bool
+    aside: str
+    """Why it is given nothing; empty where it is not set aside."""
     heard_at: float
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
@@ -182,6 +184,7 @@ def read_worker(record: Mapping[str, Any]) -> Worker:
         gpus=capacity.get("gpus") or 0,
         held=len(beat.get("held") or ()),
         draining=bool(record.get("drain") or beat.get("draining")),
+        aside=record.get("aside") or "",
         heard_at=record.get("heard_at") or 0.0,
         raw=record,
     )

@@ -129,7 +129,7 @@ def workers_table(workers: Iterable[Worker]) -> Table:
     for head in ("WORKER", "POOL", "RUNTIME", "JOBS", "CPUS", "MEMORY", "GPUS", "HEARD", "LABELS"):
         table.add_column(head)
     for worker in workers:
-        state = " draining" if worker.draining else ""
+        state = " set aside" if worker.aside else " draining" if worker.draining else ""
         table.add_row(
             Text.assemble(worker.name, (state, "magenta")),
             worker.pool,

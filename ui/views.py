@@ -53,6 +53,8 @@ class WorkerView(Message):
     """Unix seconds."""
     silent: float
     """Seconds since then."""
+    aside: str = ""
+    """Why it is given nothing new although it is there; empty where it is not set aside."""
     beat: Beat
 
 

@@ -86,6 +86,7 @@ class Scheduler:
             tasks.create_task(self._classes.listen())
             tasks.create_task(self._wake_all())
             tasks.create_task(self._steps.trim())
+            tasks.create_task(self._clock.keep())
             tasks.create_task(self._sweep())
             tasks.create_task(self._end_waits())
             tasks.create_task(self._beats.watch_silence())
@@ -281,7 +282,6 @@ class Scheduler:
         """Repeats what follows from the records and may not have happened."""
         while True:
             await asyncio.sleep(self._config.sweep_every)
-            await self._clock.look()
             now = self._clock.now()
             for record in self._fold.queued():
                 if now - record.changed_at > self._config.sweep_every and record.class_name:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, cast
 
 from bus import subjects
+from bus.clock import ServerClock
 from bus.connection import Bus
 from bus.errors import BusError, Conflict, Corrupt, NotFound, Refused
 from bus.kv import Bucket
@@ -66,6 +67,7 @@ class Uploads:
     def __init__(self, bus: Bus, config: UploadConfig) -> None:
         self._bus = bus
         self._config = config
+        self._clock = ServerClock(bus)
         self._objects = Objects(bus)
         self._records = Records(bus)
         self._requests = Bucket(bus, "requests")
@@ -78,7 +80,9 @@ class Uploads:
             subjects.request("upload", "submit"): Route(Submit, self._on_submit),
             subjects.request("upload", "fetch", "*"): Route(FetchBundle, self._fetches.on_fetch),
         }
+        await self._clock.look()
         async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._clock.keep())
             tasks.create_task(self._sweep())
             await serve(self._bus, routes, "upload")
 
@@ -121,7 +125,7 @@ class Uploads:
         """One job per key: whoever loses the race, or comes after a crash, goes on with its id."""
         while True:
             job, mine = await self._name_job(key)
-            record = new_record(job, asked, bundle, time.time())
+            record = new_record(job, asked, bundle, self._clock.now())
             try:
                 await self._records.write(record, Fact.SUBMITTED, 0)
                 log.info("%s submitted by %s", job, asked.owner)
@@ -136,7 +140,7 @@ class Uploads:
 
     async def _name_job(self, key: str) -> tuple[str, bool]:
         """The job's id under this key, and whether it was chosen just now."""
-        job = job_id(time.time(), secrets.randbits(20))
+        job = job_id(self._clock.now(), secrets.randbits(20))
         try:
             await self._requests.create(key, job.encode())
             return job, True

@@ -38,6 +38,9 @@ def submit(
     gpus: Annotated[int | None, Option(help="GPUs.")] = None,
     shm: Annotated[str | None, Option(help="Size of /dev/shm.")] = None,
     timeout: Annotated[str | None, Option(help="Longest run, such as 90, 15m or 1h30m.")] = None,
+    queue_timeout: Annotated[
+        str | None, Option(help="Longest wait for a worker, such as 2h.")
+    ] = None,
     grace: Annotated[str | None, Option(help="From SIGTERM to SIGKILL, such as 30s.")] = None,
     retries: Annotated[int | None, Option(help="Tries after the first.")] = None,
     network: Annotated[str | None, Option(help="none or full.")] = None,
@@ -65,6 +68,7 @@ def submit(
         "priority": priority,
         "resources": given({"cpus": cpus, "memory": memory, "gpus": gpus, "shm": shm}),
         "timeout": timeout,
+        "queue_timeout": queue_timeout,
         "grace": grace,
         "retries": retries,
         "network": network,

@@ -20,6 +20,9 @@ def workers(as_json: AsJson = False, server: Server = None) -> None:
         say("no worker has been heard; start one with: stoker agent")
         return None
     console().print(workers_table(found))
+    for worker in found:
+        if worker.aside:
+            say(f"{worker.name} {worker.aside}")
     return None
 
 

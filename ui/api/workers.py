@@ -47,6 +47,7 @@ def worker_view(name: str, record: WorkerRecord, now: float) -> WorkerView:
         drain=record.drain or record.beat.draining,
         heard_at=record.heard_at,
         silent=silent,
+        aside=record.aside,
         beat=record.beat,
     )
 

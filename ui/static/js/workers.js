@@ -33,13 +33,14 @@ function show(workers) {
   if (focused) document.querySelector(`[data-drain="${CSS.escape(focused)}"]`)?.focus();
 }
 
-function card({ name, online, drain, heard_at: heard, beat }, drift) {
+function card({ name, online, drain, aside, heard_at: heard, beat }, drift) {
   const { load, capacity, free, held } = beat;
-  const presence = online ? (drain ? "draining" : "online") : "offline";
+  const presence = online ? (aside ? "set aside" : beat.leaving ? "restarting" : drain ? "draining" : "online") : "offline";
   const used = { cpus: capacity.cpus - free.cpus, slots: capacity.slots - free.slots };
   return h("section", { class: `card worker ${online ? "" : "offline"}`, "aria-label": name },
     h("header", {}, h("h2", {}, name), h("span", { class: "chip presence", "data-presence": presence }, presence)),
     h("p", { class: "sub" }, `${beat.host || name} · ${beat.runtime}${beat.runtime === "process" ? " (no sandbox)" : ""} · pool ${beat.pool} · version ${beat.version || "unknown"}${drift ? " (versions differ)" : ""} · ${online ? "heard" : "last seen"} ${ago(heard)}`),
+    aside ? h("p", { class: "note warn" }, `${name} ${aside}.`) : null,
     h("div", { class: "gauges" },
       gauge("CPU", load.cpu, `${Math.round(load.cpu * 100)} % of all cores`),
       load.memory_total ? gauge("Memory", load.memory / load.memory_total, `${bytes(load.memory)} of ${bytes(load.memory_total)}`) : null,
