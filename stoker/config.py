@@ -59,10 +59,13 @@ def read_address(data: Path) -> Address | None:
     """None where nothing runs there."""
     try:
         address = Address(**json.loads((data / ADDRESS_FILE).read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+    try:
         os.kill(address.pid, 0)
     except PermissionError:
-        return address
-    except (OSError, ValueError, TypeError):
+        return address  # Somebody else's, but it runs.
+    except OSError:
         return None
     return address
 

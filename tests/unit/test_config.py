@@ -43,6 +43,16 @@ def test_the_address_of_a_running_stoker_is_found(tmp_path: Path) -> None:
     assert config.read_address(tmp_path) == address
 
 
+def test_a_data_folder_that_may_not_be_read_has_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(path: Path) -> str:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_text", refused)
+    assert config.read_address(tmp_path) is None
+
+
 @pytest.mark.parametrize("text", ["", "{}", '{"url": "a", "nats": "b", "pid": 99999999}'])
 def test_one_that_is_gone_is_not(tmp_path: Path, text: str) -> None:
     (tmp_path / config.ADDRESS_FILE).write_text(text)
