@@ -60,6 +60,9 @@ class Roster:
         self._write_every = min(WRITE_EVERY, config.lost_after / 6)
         self._outage = False
         self._known: dict[str, Known] = {}
+        self._own: set[int] = set()
+        """Sequences of our own writes that the listener has not come to yet."""
+        self._followed = 0
         self._draining: set[str] = set()
 
     async def load(self) -> None:
@@ -89,8 +92,18 @@ class Roster:
         self._known[beat.worker] = known
         if changed or time.monotonic() - known.written >= self._write_every:
             known.written = time.monotonic()
-            await self._bucket.put(beat.worker, encode(record)[0])
+            await self._tell(record)
         return changed or was_silent
+
+    async def _tell(self, record: WorkerRecord) -> None:
+        """The other replicas and the page; what cannot be stored now is told by a later beat."""
+        try:
+            sequence = await self._bucket.put(record.beat.worker, encode(record)[0])
+        except BusError as error:
+            log.warning("%s is not told of: %s", record.beat.worker, error)
+            return
+        if sequence > self._followed:
+            self._own.add(sequence)
 
     def aside(self, worker: str) -> str:
         return self._why_aside(worker, self._clock.now())
@@ -108,7 +121,7 @@ class Roster:
         self._note_drain(worker, drain)
         known = self._known.get(worker)
         if known is not None:
-            await self._bucket.put(worker, encode(known.record)[0])
+            await self._tell(known.record)
 
     async def listen(self, changed: asyncio.Event) -> None:
         """Takes in what other replicas heard."""
@@ -116,22 +129,30 @@ class Roster:
         async for delivery in follow(
             self._bus, "KV_workers", "$KV.workers.>", last_per_subject=True
         ):
-            with contextlib.suppress(Corrupt):  # a key that was deleted, for one
-                self._take(decode(WorkerRecord, delivery.data, None), live)
-                changed.set()
+            self._followed = delivery.sequence
+            if delivery.sequence in self._own:
+                self._own = {later for later in self._own if later > delivery.sequence}
+            else:
+                with contextlib.suppress(Corrupt):  # a key that was deleted, for one
+                    if self._take(decode(WorkerRecord, delivery.data, None), live):
+                        changed.set()
             live = live or delivery.pending == 0
 
-    def _take(self, record: WorkerRecord, live: bool) -> None:
-        """What is written now is a sign of life, whatever the other replica's clock says."""
+    def _take(self, record: WorkerRecord, live: bool) -> bool:
+        """What is written now is a sign of life, whatever the other replica's clock says.
+
+        Whether it changed what the policy looks at.
+        """
         name = record.beat.worker
         known = self._known.get(name)
         if known is not None:
             before = known.record.heard_at
             if before == record.heard_at or (before > record.heard_at and not live):
-                return  # the same beat again, or one from before ours
+                return False  # the same beat again, or one from before ours
         there = live or self._clock.now() - record.heard_at < self._lost_after
         record = record.model_copy(update={"drain": name in self._draining})
         self._known[name] = Known(record, written=known.written if known else 0.0, there=there)
+        return known is None or not self._online(known) or matter(known.record) != matter(record)
 
     async def listen_drains(self, changed: asyncio.Event) -> None:
         """Takes in what admins asked of other replicas."""
