@@ -1,0 +1,153 @@
+"""Which jobs run while parts die, and how are they submitted, whatever happens?"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import uuid
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+
+from benchmarks.chaos.house import House
+from benchmarks.load import END_SUBJECTS
+from benchmarks.stack import zip_of
+from bus.connection import Bus
+from bus.follow import follow
+from bus.link import BusConfig
+
+PROGRAM = """\
+import socket, sys, time
+
+lines, burst, pause = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
+print("begun in", socket.gethostname(), flush=True)
+for start in range(0, lines, burst):
+    print("\\n".join(f"line {n}" for n in range(start, min(lines, start + burst))), flush=True)
+    time.sleep(pause)
+"""
+LIVE = 7
+"""Jobs that are live at one time."""
+CANCELLED = 0.08
+"""Share of jobs that somebody cancels."""
+TRY_AGAIN = 0.5
+ERRORS = (aiohttp.ClientError, TimeoutError, OSError)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A job that was accepted."""
+
+    id: str
+    lines: int
+    cancelled: bool = False
+
+
+@dataclass
+class Load:
+    """The jobs of one run."""
+
+    house: House
+    chance: random.Random
+    jobs: dict[str, Asked] = field(default_factory=dict)
+    ends: defaultdict[str, dict[int, str]] = field(default_factory=lambda: defaultdict(dict))
+    """Job to sequence and fact of every recorded end: more than one would be a second winner."""
+    bundle: str = ""
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def live(self) -> list[str]:
+        return [job for job in self.jobs if job not in self.ends]
+
+    async def keep_busy(self) -> None:
+        """Until cancelled."""
+        while True:
+            while len(self.live) >= LIVE:
+                self.news.clear()
+                await self.news.wait()
+            job = await self.submit()
+            if self.chance.random() < CANCELLED:
+                await asyncio.sleep(self.chance.uniform(0, 3))
+                await self.cancel(job)
+
+    async def submit(self) -> str:
+        """Accepted in the end: repeated with the same key until it is answered."""
+        seconds = self.chance.uniform(2, 20)
+        burst = self.chance.choice((1, 1, 5, 200))
+        pause = self.chance.choice((0.02, 0.1, 0.4))
+        lines = max(1, int(seconds / pause)) * burst
+        spec = {
+            "name": "chaos",
+            "arguments": [str(lines), str(burst), str(pause)],
+            "grace": 2,
+            "resources": {"cpus": 0.25, "memory": "64m"},
+        }
+        job = (await self.accepted(spec))["id"]
+        self.jobs[job] = Asked(job, lines)
+        return str(job)
+
+    async def accepted(self, spec: dict[str, Any]) -> dict[str, Any]:
+        headers = {"Idempotency-Key": uuid.uuid4().hex}
+        return await self.insist("POST", "/jobs", json=self.body(spec), headers=headers)
+
+    def body(self, spec: dict[str, Any]) -> dict[str, Any]:
+        return {"spec": spec, "bundle": self.bundle}
+
+    async def cancel(self, job: str) -> None:
+        await self.insist("POST", f"/jobs/{job}/cancel")
+        asked = self.jobs[job]
+        self.jobs[job] = Asked(asked.id, asked.lines, cancelled=True)
+
+    async def insist(self, method: str, path: str, **rest: Any) -> dict[str, Any]:
+        """The answer's ``job``; asked again until there is one."""
+        while True:
+            try:
+                async with self.house.http.request(
+                    method, f"{self.house.url}/api/v1{path}", **rest
+                ) as answer:
+                    if answer.status < 300:
+                        found = await answer.json()
+                        return dict(found.get("job", found))
+                    if answer.status not in (429, 500, 502, 503, 504):
+                        raise RuntimeError(f"{path}: {answer.status} {await answer.text()}")
+            except ERRORS:
+                pass
+            await asyncio.sleep(TRY_AGAIN)
+
+    async def first(self) -> None:
+        """Uploads the program and runs it once."""
+        form = aiohttp.FormData()
+        form.add_field("spec", '{"arguments": ["1", "1", "0"]}', content_type="application/json")
+        form.add_field("bundle", zip_of({"main.py": PROGRAM}), filename="chaos.zip")
+        job = await self.insist("POST", "/jobs", data=form)
+        self.bundle = job["bundle"]
+        async with asyncio.timeout(60):
+            while job["state"] not in ("succeeded", "failed", "cancelled"):
+                await asyncio.sleep(0.1)
+                job = await self.insist("GET", f"/jobs/{job['id']}")
+        if job["state"] != "succeeded":
+            raise RuntimeError(f"the first job ended as {job['state']}: {job['detail']}")
+
+    async def watch(self, bus: Bus) -> None:
+        async for delivery in follow(bus, "JOBS", END_SUBJECTS, after=None):
+            _, _, job, fact = delivery.subject.split(".")
+            self.ends[job][delivery.sequence] = fact
+            self.news.set()
+
+
+@asynccontextmanager
+async def steady(house: House, chance: random.Random) -> AsyncIterator[Load]:
+    """A load that watches its ends; ``keep_busy`` is for the caller to run."""
+    load = Load(house, chance)
+    await load.first()
+    config = BusConfig(servers=(house.nats,), name="chaos")
+    async with Bus.connect(config) as bus, asyncio.TaskGroup() as group:
+        task = group.create_task(load.watch(bus))
+        await asyncio.sleep(0.5)  # until the follower's consumer stands
+        try:
+            yield load
+        finally:
+            task.cancel()
