@@ -1,0 +1,82 @@
+"""What runs in a process that is to be killed? One service, as ``stoker serve`` runs it."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import logging
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bus.connection import Bus
+from bus.layout import declare
+from bus.link import BusConfig
+from services.archive.config import ArchiveConfig
+from services.archive.service import run as run_archive
+from services.catalog.service import CatalogConfig
+from services.catalog.service import run as run_catalog
+from services.scheduler.config import SchedulerConfig
+from services.scheduler.service import run as run_scheduler
+from services.upload.config import UploadConfig
+from services.upload.service import run as run_upload
+from tests.crash.hook import Crash, Hook
+from ui.app import run_ui
+from ui.config import UiConfig
+
+
+async def only_declare(bus: Bus, config: dict[str, Any]) -> None:
+    """The start of every service."""
+    await declare(bus)
+
+
+SERVICES: dict[str, Callable[[Bus, dict[str, Any]], Awaitable[None]]] = {
+    "archive": lambda bus, config: run_archive(bus, ArchiveConfig(**config)),
+    "catalog": lambda bus, config: run_catalog(bus, CatalogConfig(**config)),
+    "declare": only_declare,
+    "scheduler": lambda bus, config: run_scheduler(bus, SchedulerConfig(**config)),
+    "ui": lambda bus, config: run_ui(bus, UiConfig(**config)),
+    "upload": lambda bus, config: run_upload(bus, UploadConfig(**config)),
+}
+
+
+@dataclass(frozen=True)
+class Program:
+    """One service, with its settings and the constants that a test makes shorter."""
+
+    service: str
+    config: dict[str, Any] = field(default_factory=dict)
+    constants: dict[str, Any] = field(default_factory=dict)
+    """``module:NAME`` to its value."""
+
+
+@dataclass(frozen=True)
+class Life:
+    """What a process needs to know of the world it is in."""
+
+    program: Program
+    bus: BusConfig
+    folder: Path
+    crash: Crash | None = None
+    everything: bool = False
+    """Whether reads count, too."""
+
+
+def main(life: Life) -> None:
+    logging.basicConfig(
+        filename=life.folder / "service.log", level=logging.INFO,
+        format="%(asctime)s %(process)d %(name)s %(message)s",
+    )  # fmt: skip
+    sys.stderr = (life.folder / "service.err").open("a", buffering=1)
+    for where, value in life.program.constants.items():
+        module, name = where.split(":")
+        setattr(importlib.import_module(module), name, value)
+    Hook(life.crash, life.folder / "journal", life.everything).install()
+    asyncio.run(live(life))
+
+
+async def live(life: Life) -> None:
+    async with Bus.connect(life.bus) as bus:
+        await SERVICES[life.program.service](bus, life.program.config)

@@ -1,0 +1,169 @@
+"""How does a process die exactly at one of its effects? By its own hand, with SIGKILL.
+
+Everything that a service says to others passes nats-py's ``publish``: requests, appends, chunks,
+keys, pulls, acknowledgements and answers. What it writes elsewhere is wrapped by name. The bus,
+the server and the service stay what they are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sqlite3
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+from aiohttp import web
+from nats.aio.client import Client
+
+from services.catalog import index
+from tests.crash.points import Point, changes, effect, here
+
+A = TypeVar("A")
+
+
+@dataclass(frozen=True)
+class Crash:
+    """Where one process dies, once."""
+
+    point: Point
+    sent: bool
+    """Killed when the effect has reached the other side and before its answer is looked at; else
+    right before it."""
+    token: Path
+    """Whoever can make this file is the one that dies: not its successor, and one replica alone."""
+
+
+class Hook:
+    """Notes effects in ``journal``, and dies at the one that ``crash`` names."""
+
+    def __init__(self, crash: Crash | None, journal: Path, everything: bool) -> None:
+        self._crash = crash
+        self._journal = os.open(journal, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._everything = everything
+        self._counts: Counter[str] = Counter()
+        self._dying = False
+
+    def install(self) -> None:
+        self._wrap_publish()
+        self._wrap_answers()
+        self._wrap_files()
+
+    async def around(
+        self, name: str, act: Callable[[], Awaitable[A]], arrived: Callable[[], Awaitable[None]]
+    ) -> A:
+        if self._dying:
+            await asyncio.get_running_loop().create_future()
+        if not self._strikes(name):
+            return await act()
+        assert self._crash is not None
+        self._dying = True
+        if self._crash.sent:
+            await act()
+            await arrived()
+        return kill_self()
+
+    def around_call(self, name: str, act: Callable[[], A]) -> A:
+        """The same for a call that blocks."""
+        if not self._strikes(name):
+            return act()
+        assert self._crash is not None
+        if self._crash.sent:
+            act()
+        return kill_self()
+
+    def _strikes(self, name: str) -> bool:
+        os.write(self._journal, name.encode() + b"\n")
+        self._counts[name] += 1
+        crash = self._crash
+        if crash is None or (name, self._counts[name]) != (crash.point.name, crash.point.nth):
+            return False
+        try:
+            os.close(os.open(crash.token, os.O_CREAT | os.O_EXCL, 0o600))
+        except FileExistsError:
+            return False
+        return True
+
+    def _wrap_publish(self) -> None:
+        publish = Client.publish
+        hook = self
+
+        async def hooked(
+            self: Client, subject: str, payload: bytes = b"", *args: Any, **named: Any
+        ) -> None:
+            async def act() -> None:
+                await publish(self, subject, payload, *args, **named)
+
+            async def arrived() -> None:
+                await self.flush(5)
+
+            if hook._everything or changes(subject):
+                await hook.around(effect(subject, payload, here()), act, arrived)
+            else:
+                await act()
+
+        Client.publish = hooked  # type: ignore[method-assign]
+
+    def _wrap_answers(self) -> None:
+        """The page's: a response that begins, and one that is complete."""
+        hook = self
+        for method in ("prepare", "write_eof"):
+            real = getattr(web.StreamResponse, method)
+
+            async def hooked(
+                self: web.StreamResponse, *args: Any, real: Any = real, method: str = method
+            ) -> Any:
+                async def act() -> Any:
+                    return await real(self, *args)
+
+                return await hook.around(f"response {self.status} > {method}", act, nothing)
+
+            setattr(web.StreamResponse, method, hooked)
+
+    def _wrap_files(self) -> None:
+        """The catalog's: every statement, every commit, every file that is removed."""
+        hook = self
+
+        class Connection(sqlite3.Connection):
+            def execute(self, sql: str, *args: Any) -> sqlite3.Cursor:
+                def act() -> sqlite3.Cursor:
+                    return sqlite3.Connection.execute(self, sql, *args)
+
+                if not hook._everything and sql.startswith("select"):
+                    return act()
+                return hook.around_call(f"sqlite > {' '.join(sql.split()[:4])}", act)
+
+            def commit(self) -> None:
+                hook.around_call("sqlite > commit", lambda: sqlite3.Connection.commit(self))
+
+            def __exit__(self, *exc: Any) -> Any:
+                return hook.around_call(
+                    "sqlite > end of a transaction", lambda: sqlite3.Connection.__exit__(self, *exc)
+                )
+
+        connect, unlink = sqlite3.connect, Path.unlink
+
+        def hooked_connect(path: Any, **named: Any) -> AbstractContextManager[sqlite3.Connection]:
+            return hook.around_call(
+                "sqlite > connect", lambda: connect(path, factory=Connection, **named)
+            )
+
+        def hooked_unlink(self: Path, missing_ok: bool = False) -> None:
+            hook.around_call(f"remove > {self.name}", lambda: unlink(self, missing_ok))
+
+        index.sqlite3.connect = hooked_connect  # type: ignore[attr-defined]
+        Path.unlink = hooked_unlink  # type: ignore[method-assign]
+
+
+async def nothing() -> None:
+    return
+
+
+def kill_self() -> NoReturn:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError("nobody outlives that")
