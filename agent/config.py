@@ -11,8 +11,6 @@ import psutil
 from agent.outputs import OutputBounds
 from schemas.worker import Capacity
 
-LOST_AFTER = 30.0
-"""The scheduler's own figure; beats come six times as often."""
 SLOTS_PER_CPU = 4
 RESERVE = 0.1
 """Share of the machine's memory that is not given away by default."""
@@ -40,15 +38,10 @@ class AgentConfig:
     environment: dict[str, str] = field(default_factory=dict)
     """What every program of the process runtime finds, under the job's own."""
     version: str = ""
-    lost_after: float = LOST_AFTER
     bundle_cache: int = 20 << 30
     """Bytes of unpacked bundles that are kept."""
     outputs: OutputBounds = field(default_factory=OutputBounds)
     """How much of what ended attempts wrote stays on the machine."""
-
-    @property
-    def beat_every(self) -> float:
-        return self.lost_after / 6
 
 
 def machine_capacity(

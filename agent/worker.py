@@ -45,6 +45,10 @@ CLAIM_TRIES = 10
 """Tries of a claim, 2 s each; the ticket has come back to the queue long before the last."""
 BACK_PAUSE = 1.0
 """Seconds before a ticket that could not be claimed is given out again."""
+BEATS = 6
+"""Beats in the time after which silence is a loss."""
+FIRST_BEATS = 5.0
+"""Seconds between two beats until the scheduler has said how many it wants."""
 BEAT_AGAIN = 1.0
 """Seconds after a beat that nobody answered."""
 LITTLE_SPACE = 256 << 20
@@ -80,6 +84,7 @@ class Worker:
         self._asked_to_drain = False
         self._leaving = False
         self._disk_full = False
+        self._beat_every = FIRST_BEATS
         self._aside = ""
         """Why the scheduler gives it nothing."""
 
@@ -141,7 +146,7 @@ class Worker:
             answered = await self._beat()
             self._beat_now.clear()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._config.beat_every if answered else BEAT_AGAIN):
+                async with asyncio.timeout(self._beat_every if answered else BEAT_AGAIN):
                     await self._beat_now.wait()
 
     async def _beat(self) -> bool:
@@ -156,6 +161,7 @@ class Worker:
         self._learn(answer.classes)
         self._drain(answer.drain)
         self._set_aside(answer.aside)
+        self._beat_every = answer.lost_after / BEATS
         return True
 
     def _state(self) -> Beat:

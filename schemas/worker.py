@@ -115,6 +115,8 @@ class BeatAnswer(Message):
     """An admin asked that it takes nothing new."""
     aside: str = ""
     """Why it is given nothing new although it would take it; empty where it is."""
+    lost_after: float = 30.0
+    """Seconds of its silence after which its attempts are lost; it beats six times as often."""
 
 
 class WorkerRecord(Message):

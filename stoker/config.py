@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ from stoker.answers import StokerError
 
 PORT = 8900
 NATS_PORT = 4222
+LOST_AFTER = 30.0
+LOST_AFTER_LEAST, LOST_AFTER_MOST = 1.0, 86_400.0
+"""Seconds of a worker's silence after which its jobs are lost."""
 ADDRESS_FILE = "up.json"
 AGENT_FIELDS = frozenset(
     {"name", "pool", "labels", "runtime", "work", "capacity", "base_image", "servers"}
@@ -91,6 +95,27 @@ def check_fields(path: Path, table: str, values: dict[str, Any], known: frozense
         raise StokerError(
             f"{path}: [{table}] has no field {unknown[0]!r}; known are {', '.join(sorted(known))}"
         )
+
+
+def lost_after(entries: Iterable[str]) -> tuple[float, dict[str, float]]:
+    """Seconds for all pools and for some, from ``30s`` and ``POOL=5s``."""
+    from schemas.spec import parse_duration
+
+    seconds = LOST_AFTER
+    pools: dict[str, float] = {}
+    for entry in entries:
+        pool, _, text = entry.rpartition("=")
+        try:
+            value = parse_duration(text)
+        except ValueError as error:
+            raise StokerError(f"--lost-after {entry}: {error}") from error
+        if not LOST_AFTER_LEAST <= value <= LOST_AFTER_MOST:
+            raise StokerError(f"--lost-after {entry}: write a time from 1s to 1d")
+        if pool:
+            pools[pool] = value
+        else:
+            seconds = value
+    return seconds, pools
 
 
 def labels(entries: list[str]) -> dict[str, str]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import stoker
@@ -28,22 +28,32 @@ class PageFlags:
 
 
 @dataclass(frozen=True, slots=True)
+class ServiceFlags:
+    """What services can be told."""
+
+    data: Path | None = None
+    """A folder of its own for what it may lose; None: memory, the temporary folder."""
+    replicas: int = 1
+    """Of the streams that it makes."""
+    lost_after: float = config.LOST_AFTER
+    pools_lost_after: Mapping[str, float] = field(default_factory=dict)
+    """Seconds of a worker's silence after which its jobs are lost: of all pools, and of some."""
+
+
+@dataclass(frozen=True, slots=True)
 class ServeFlags:
     """What ``stoker serve`` was asked for."""
 
     name: str
     servers: tuple[str, ...]
     credentials: Path | None
-    replicas: int
-    data: Path | None
+    service: ServiceFlags
     page: PageFlags
 
 
-async def run_service(name: str, bus: Bus, data: Path | None) -> None:
-    """Imports only what it runs: ``stoker serve upload`` loads no SQLite.
-
-    ``data`` is a folder of its own for what it may lose; None: memory, the temporary folder.
-    """
+async def run_service(name: str, bus: Bus, flags: ServiceFlags) -> None:
+    """Imports only what it runs: ``stoker serve upload`` loads no SQLite."""
+    data = flags.data
     match name:
         case "upload":
             from services.upload.config import UploadConfig
@@ -54,7 +64,12 @@ async def run_service(name: str, bus: Bus, data: Path | None) -> None:
             from services.scheduler.config import SchedulerConfig
             from services.scheduler.service import run as run_scheduler
 
-            await run_scheduler(bus, SchedulerConfig())
+            settings = SchedulerConfig(
+                lost_after=flags.lost_after,
+                pools_lost_after=flags.pools_lost_after,
+                replicas=flags.replicas,
+            )
+            await run_scheduler(bus, settings)
         case "archive":
             from services.archive.config import ArchiveConfig
             from services.archive.service import run as run_archive
@@ -96,11 +111,11 @@ async def run_alone(flags: ServeFlags) -> None:
     """One service with a connection of its own, until cancelled."""
     settings = bus_config(flags.servers, flags.name, flags.credentials)
     async with Bus.connect(settings) as bus:
-        await declare(bus, flags.replicas)
+        await declare(bus, flags.service.replicas)
         if flags.name == "ui":
             await run_ui(bus, flags.page)
         else:
-            await run_service(flags.name, bus, flags.data)
+            await run_service(flags.name, bus, flags.service)
 
 
 def bus_config(servers: tuple[str, ...], name: str, credentials: Path | None = None) -> BusConfig:

@@ -111,7 +111,7 @@ def all_parts(
 
 
 def service(name: str, servers: tuple[str, ...], data: Path) -> Part:
-    return on_bus(name, servers, lambda bus: parts.run_service(name, bus, data))
+    return on_bus(name, servers, lambda bus: parts.run_service(name, bus, parts.ServiceFlags(data)))
 
 
 def on_bus(name: str, servers: tuple[str, ...], run: Callable[[Bus], Awaitable[None]]) -> Part:

@@ -6,7 +6,6 @@ Everything else starts as its user would: ``stoker serve NAME``.
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 
 from bus.connection import Bus
@@ -23,9 +22,8 @@ async def scheduler(nats: str, lost_after: float) -> None:
         await run_scheduler(bus, SchedulerConfig(lost_after=lost_after))
 
 
-async def agent(nats: str, lost_after: float, flags: agents.AgentFlags) -> None:
+async def agent(nats: str, flags: agents.AgentFlags) -> None:
     settings = await agents.agent_config(flags, Path())
-    settings = replace(settings, lost_after=lost_after)
     await agents.run_agent(parts.bus_config((nats,), f"agent {settings.name}"), settings)
 
 
@@ -52,7 +50,7 @@ def main() -> None:
         cpus=float(asked.slots),
         memory="64g",
     )
-    run_until_stopped(agent(asked.nats, asked.lost_after, flags))
+    run_until_stopped(agent(asked.nats, flags))
 
 
 if __name__ == "__main__":

@@ -66,11 +66,12 @@ class Beats:
             classes=self._classes.of(beat.pool),
             drain=self._roster.drains(beat.worker),
             aside=self._roster.aside(beat.worker),
+            lost_after=self._config.patience(beat.pool),
         )
 
     async def watch_silence(self) -> None:
         """For ever; attempts of workers that are silent for too long are lost."""
-        tick = self._config.lost_after / 10
+        tick = self._config.shortest / 10
         while True:
             before = time.monotonic()
             await asyncio.sleep(tick)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -11,6 +12,8 @@ class SchedulerConfig:
 
     lost_after: float = 30.0
     """Silence after which a worker's attempts are lost."""
+    pools_lost_after: Mapping[str, float] = field(default_factory=dict)
+    """The same for single pools."""
     restart_grace: float = 300.0
     """The same for a worker whose agent said that a successor of it will go on."""
     unknown_after: float = 10.0
@@ -18,3 +21,11 @@ class SchedulerConfig:
     sweep_every: float = 5.0
     replicas: int = 1
     """Of each stream that is made."""
+
+    def patience(self, pool: str) -> float:
+        """Seconds of silence that a worker of that pool is allowed."""
+        return self.pools_lost_after.get(pool, self.lost_after)
+
+    @property
+    def shortest(self) -> float:
+        return min((self.lost_after, *self.pools_lost_after.values()))

@@ -56,8 +56,7 @@ class Roster:
         self._drains = Bucket(bus, "drains")
         self._canary = Bucket(bus, "requests")
         self._config = config
-        self._lost_after = config.lost_after
-        self._write_every = min(WRITE_EVERY, config.lost_after / 6)
+        self._write_every = min(WRITE_EVERY, config.shortest / 6)
         self._outage = False
         self._known: dict[str, Known] = {}
         self._own: set[int] = set()
@@ -69,7 +68,7 @@ class Roster:
         self._draining = set(await self._drains.all())
 
     def online(self, pool: str | None = None) -> dict[str, WorkerRecord]:
-        """Those heard of within ``lost_after``."""
+        """Those heard of within what their pool allows."""
         return {
             name: known.record
             for name, known in self._known.items()
@@ -77,7 +76,7 @@ class Roster:
         }
 
     def _online(self, known: Known) -> bool:
-        return known.there and known.silence < self._lost_after
+        return known.there and known.silence < self._config.patience(known.record.beat.pool)
 
     async def hear(self, beat: Beat) -> bool:
         """Notes the beat; whether it changed what the policy looks at."""
@@ -149,7 +148,8 @@ class Roster:
             before = known.record.heard_at
             if before == record.heard_at or (before > record.heard_at and not live):
                 return False  # the same beat again, or one from before ours
-        there = live or self._clock.now() - record.heard_at < self._lost_after
+        allowed = self._config.patience(record.beat.pool)
+        there = live or self._clock.now() - record.heard_at < allowed
         record = record.model_copy(update={"drain": name in self._draining})
         self._known[name] = Known(record, written=known.written if known else 0.0, there=there)
         return known is None or not self._online(known) or matter(known.record) != matter(record)
@@ -196,8 +196,9 @@ class Roster:
         return lost
 
     def _patience(self, known: Known) -> float:
-        leaving = known.record.beat.leaving
-        return max(self._lost_after, self._config.restart_grace if leaving else 0.0)
+        beat = known.record.beat
+        allowed = self._config.patience(beat.pool)
+        return max(allowed, self._config.restart_grace) if beat.leaving else allowed
 
 
 def unheard(name: str) -> WorkerRecord:

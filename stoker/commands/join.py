@@ -84,6 +84,14 @@ def serve(
     nats: Nats = None,
     credentials: Credentials = None,
     replicas: Annotated[int, typer.Option(min=1, max=5, help="Of the streams.")] = 1,
+    lost_after: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[POOL=]TIME",
+            help="scheduler: silence after which a worker's jobs are lost; repeatable.",
+            show_default="30s",
+        ),
+    ] = None,
     data: Annotated[Path | None, typer.Option(help="Folder for index and scratch.")] = None,
     host: Annotated[str, typer.Option(help="ui: address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="ui: port.")] = config.PORT,
@@ -94,14 +102,14 @@ def serve(
     """Run one service by itself: upload, scheduler, archive, catalog or ui."""
     if name not in NAMES:
         raise StokerError(f"there is no service {name!r}; write one of {', '.join(NAMES)}")
-    from stoker.parts import PageFlags, ServeFlags, run_alone
+    from stoker.parts import PageFlags, ServeFlags, ServiceFlags, run_alone
 
+    seconds, pools = config.lost_after(lost_after or [])
     flags = ServeFlags(
         name=name,
         servers=config.nats_servers(nats),
         credentials=credentials,
-        replicas=replicas,
-        data=data,
+        service=ServiceFlags(data, replicas, seconds, pools),
         page=PageFlags(host, port, tuple(allow_host or ())),
     )
     run_until_stopped(run_alone(flags))
