@@ -71,7 +71,6 @@ class Scheduler:
         parts = (self._fold, self._steps, self._classes, self._roster)
         self._beats = Beats(bus, config, parts, self._wake)
         self._timers: dict[str, asyncio.TimerHandle] = {}
-        self._replaying = True
         self._tasks: asyncio.TaskGroup | None = None
 
     async def run(self) -> None:
@@ -108,7 +107,6 @@ class Scheduler:
         async for delivery in follow(self._bus, "JOBS", subjects.JOBS_ALL):
             if not self._known(delivery):
                 self._take_in(delivery)
-            self._replaying = self._replaying and delivery.pending > 0
 
     def _known(self, delivery: Delivery) -> bool:
         """Our own step; but one that ended its job is taken in again after older facts of others.
@@ -126,11 +124,12 @@ class Scheduler:
         except Corrupt as error:
             log.error("fact %d, %s, is left out: %s", delivery.sequence, delivery.subject, error)
             return
-        was_live = self._fold.get(change.record.id) is not None
+        before = self._fold.get(change.record.id)
         if self._fold.apply(change.record, change.sequence, change.fact):
             self._wake(change.record.spec.pool)
-        if self._replaying and was_live and change.record.state.ended:
-            self._steps.finish(change.record.id)
+        if before is not None and change.record.state.ended:
+            # Whoever wrote it may have died before it did what follows.
+            self._steps.finish(change.record, before.record.state is State.QUEUED)
 
     def _wake(self, pool: str) -> None:
         self._dirty[pool].set()

@@ -11,6 +11,7 @@ from bus.clock import ServerClock
 from bus.connection import Bus
 from bus.errors import BusError, Conflict, Unanswered
 from bus.records import Records, Stored
+from bus.tickets import withdraw_ticket
 from schemas.job import Record
 from schemas.lifecycle import Action
 from services.scheduler.fold import Fold
@@ -33,12 +34,13 @@ class Steps:
     """Writes facts by compare-and-set and keeps the fold in step with what was written."""
 
     def __init__(self, bus: Bus, fold: Fold, clock: ServerClock, follow: Follow) -> None:
+        self._bus = bus
         self._records = Records(bus)
         self._clock = clock
         self._follow = follow
         self._fold = fold
-        self._finished: asyncio.Queue[str] = asyncio.Queue(100_000)
-        """Ended jobs whose older facts can be dropped."""
+        self._finished: asyncio.Queue[tuple[str, str | None]] = asyncio.Queue(100_000)
+        """Ended jobs whose older facts can be dropped, and the pool in which a ticket may lie."""
         self._written_at = 0.0
         self._own: set[int] = set()
         """Sequences of our own steps that the follower has not come to yet."""
@@ -93,19 +95,24 @@ class Steps:
         if sequence > self._followed:
             self._own.add(sequence)
         if Action.TIDY in step.actions:
-            self.finish(step.record.id)
+            self.finish(step.record, Action.WITHDRAW_TICKET in step.actions)
 
-    def finish(self, job: str) -> None:
-        """It ended: its older facts go when there is time. Beyond the queue they stay."""
+    def finish(self, record: Record, ticket: bool) -> None:
+        """It ended: its older facts go when there is time, and before them its ``ticket``.
+
+        Beyond the queue they stay until a replica starts anew.
+        """
         if not self._finished.full():
-            self._finished.put_nowait(job)
+            self._finished.put_nowait((record.id, record.spec.pool if ticket else None))
 
     async def trim(self, pause: float = 0.02) -> None:
         """Drops the older facts of ended jobs, while nothing else is written or many wait."""
         while True:
-            job = await self._finished.get()
+            job, pool = await self._finished.get()
             await self._until_quiet()
             try:
+                if pool is not None:
+                    await withdraw_ticket(self._bus, pool, job)
                 await self._records.keep_last(job)
             except BusError as error:
                 log.info("older facts of %s stay: %s", job, error)
