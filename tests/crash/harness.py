@@ -82,14 +82,14 @@ class Outcome:
 async def crash_everywhere(server: Server, scenario: Scenario, folder: Path) -> Outcome:
     numbers = count()
 
-    def attempt(crash: Crash | None, name: str) -> Attempt:
+    def attempt(crash: Crash | None, name: str, scenario: Scenario = scenario) -> Attempt:
         here = folder / f"world{next(numbers)}"
         life = Life(scenario.program, server.bus(), here, crash, EVERYTHING)
         if crash is not None:
             life = replace(life, crash=replace(crash, token=here / "token"))
         return Attempt(scenario, life, name)
 
-    dry = attempt(None, "without a crash")
+    dry = attempt(None, "without a crash", replace(scenario, replicas=1))
     failure = await play(dry)
     if failure:
         return Outcome([], [failure], [])
