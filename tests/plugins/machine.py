@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable
 from functools import cache
 
@@ -36,10 +37,32 @@ def no_nats_cli() -> str | None:
     return None if shutil.which("nats") else "the nats command is not on the path"
 
 
+@cache
+def no_mounts() -> str | None:
+    """Tried out: in a container root may lack the right, or the devices."""
+    if os.geteuid() != 0 or not all(map(shutil.which, ("losetup", "mkfs.ext4", "mount"))):
+        return "nobody may mount a disk image here"
+    with tempfile.TemporaryDirectory() as folder:
+        image, place = f"{folder}/image", f"{folder}/place"
+        os.mkdir(place)
+        try:
+            for command in (
+                ["truncate", "-s", "4M", image],
+                ["mkfs.ext4", "-q", image],
+                ["mount", "-o", "loop", image, place],
+                ["umount", place],
+            ):
+                subprocess.run(command, capture_output=True, timeout=ENGINE_SECONDS, check=True)
+        except (OSError, subprocess.SubprocessError):
+            return "a disk image cannot be mounted here"
+    return None
+
+
 NEEDS: dict[str, Callable[[], str | None]] = {
     "docker": no_engine,
     "browser": no_browser,
     "nats_cli": no_nats_cli,
+    "mounts": no_mounts,
 }
 
 
