@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.job import ENDS, HELD, Fact, State
-from schemas.lifecycle import TABLE, next_state
+from schemas.lifecycle import TABLE, Action, move, next_state
 
 
 def test_every_state_has_a_row() -> None:
@@ -21,6 +21,27 @@ def test_every_pair_is_decided(state: State, fact: Fact) -> None:
     assert after is None or isinstance(after, State)
     if state in ENDS:
         assert after is (state if fact is Fact.REFUSED else None)
+
+
+@pytest.mark.parametrize("state", list(State))
+@pytest.mark.parametrize("fact", list(Fact))
+def test_what_follows_from_a_step_fits_where_it_leads(state: State, fact: Fact) -> None:
+    after = move(state, fact)
+    if after is None:
+        return
+    actions = set(after.actions)
+    assert len(actions) == len(after.actions)
+    assert (Action.TIDY in actions) == (after.state in ENDS)
+    assert (Action.PUBLISH_TICKET in actions) == (fact is Fact.QUEUED)
+    # A claimed ticket is acknowledged by its worker; any other way out leaves it lying there.
+    left_unclaimed = state is State.QUEUED and after.state is not state
+    assert (Action.WITHDRAW_TICKET in actions) == (left_unclaimed and fact is not Fact.STARTING)
+    # Room or a job that may go shows up wherever a place is left or a wait begins anew.
+    if state is not after.state and (state in HELD or after.state in ENDS):
+        frees = after.state not in HELD
+        assert (Action.RELEASE in actions) == frees
+    if after.state is State.CANCELLING and state is not after.state:
+        assert Action.STOP in actions
 
 
 @pytest.mark.parametrize("fact", list(Fact))
