@@ -94,6 +94,11 @@ class AttemptRun:
                 shipping.cancel()
         await self._tidy()
 
+    @property
+    def started_at(self) -> float | None:
+        """Unix seconds at which its program started, None where it has not yet."""
+        return self._machine.runtime.started_at(self.folder)
+
     def stop(self, grace: float, reason: Reason) -> None:
         """SIGTERM, grace, SIGKILL; a build is killed at once. Repeatable."""
         if self.phase == "reporting":
@@ -168,14 +173,16 @@ class AttemptRun:
     async def _prepared(self) -> Prepared | Exception:
         """A failure is given back, not raised: it must not end the group's other tasks."""
         building = self._later(BUILDING_AFTER, self._tell_building)
-        spool = SpoolWriter(self.folder.spool)
+        spool: SpoolWriter | None = None
 
         def output(stream: Stream, data: bytes) -> None:
+            assert spool is not None
             spool.append(stream, data)
             if stream is Stream.BUILD:
                 self._shipper.news()
 
         try:
+            spool = SpoolWriter(self.folder.spool)
             await self._machine.bundles.copy(self.grant, self.folder.job)
             preparation = Preparation(self.grant, self.folder, self._machine.worker)
             return await self._machine.runtime.prepare(preparation, output)
@@ -183,11 +190,16 @@ class AttemptRun:
             return error
         finally:
             building.cancel()
-            spool.close()
+            if spool is not None:
+                spool.close()
 
     async def _last_words(self, exit: Exit) -> int:
         """Why nothing ran, as the log's last line; the offset at which the log ends."""
-        spool = SpoolWriter(self.folder.spool)
+        try:
+            spool = SpoolWriter(self.folder.spool)
+        except OSError as error:
+            log.error("%s has no log: %s", self.folder.name, error)
+            return 0
         if exit.detail and exit.reason is not Reason.CANCELLED:
             spool.append(Stream.STOKER, f"[stoker] {exit.detail}\n".encode())
         spool.close()
@@ -200,7 +212,7 @@ class AttemptRun:
             self._shipper.news()
         if self._running_told or self.phase == "reporting":
             return
-        started_at = self._machine.runtime.started_at(self.folder)
+        started_at = self.started_at
         if started_at is not None:
             self._running_told = True
             self._later(RUNNING_AFTER, lambda: self._tell(Fact.RUNNING, started_at))

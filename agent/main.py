@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import fcntl
 import logging
 import os
@@ -13,6 +12,7 @@ from pathlib import Path
 from agent.attempt import Machine
 from agent.bundles import Bundles
 from agent.config import AgentConfig
+from agent.leaving import Leaving
 from agent.runtimes.dummy import DummyRuntime
 from agent.runtimes.process import ProcessRuntime
 from agent.runtimes.protocol import Runtime
@@ -28,12 +28,12 @@ class AgentError(Exception):
 
 
 async def run_agent(
-    bus_config: BusConfig, config: AgentConfig, leave: asyncio.Event | None = None
+    bus_config: BusConfig, config: AgentConfig, leaving: Leaving | None = None
 ) -> None:
     """Until cancelled: what runs goes on under its shims, for a successor to take up.
 
-    With ``leave`` set it takes nothing new and returns when what runs has ended. Raises
-    ``AgentError`` and ``Unanswered``.
+    ``leaving`` makes it return: after what runs, or at once. Raises ``AgentError`` and
+    ``Unanswered``.
     """
     make_folders(config.work)
     with only_agent(config.work):
@@ -47,7 +47,7 @@ async def run_agent(
                 bundles = Bundles(bus, config.name, config.work / "bundles", config.bundle_cache)
                 log.info("%s takes %s jobs of pool %s", config.name, config.runtime, config.pool)
                 machine = Machine(bus, config.name, runtime, bundles)
-                await Worker(machine, config).run(leave or asyncio.Event())
+                await Worker(machine, config).run(leaving or Leaving())
         finally:
             await runtime.close()
 

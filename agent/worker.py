@@ -15,8 +15,11 @@ from typing import Protocol
 
 from agent.attempt import AttemptRun, Machine
 from agent.config import AgentConfig
+from agent.disk import Disks
 from agent.folder import AttemptFolder, Note, spread
+from agent.housekeeping import Housekeeper
 from agent.keeper import Keeper
+from agent.leaving import TELL_EVERY, Leaving, Left, Remaining, waits_for
 from agent.load import machine_load
 from agent.outputs import Outputs
 from agent.slots import Slots, requirement_of
@@ -49,10 +52,11 @@ BEATS = 6
 """Beats in the time after which silence is a loss."""
 FIRST_BEATS = 5.0
 """Seconds between two beats until the scheduler has said how many it wants."""
+BEAT_SECONDS = 2.0
+"""How long the answer to a beat is waited for; to the last one shorter."""
+LAST_BEAT = 1.0
 BEAT_AGAIN = 1.0
 """Seconds after a beat that nobody answered."""
-LITTLE_SPACE = 256 << 20
-"""Bytes of free disk below which nothing new is taken."""
 
 
 class Heard(Protocol):
@@ -78,12 +82,13 @@ class Worker:
         self._pulls: dict[str, tuple[Pull, Requirement]] = {}
         outputs = Outputs(config.work / "outputs", config.outputs)
         self._keeper = Keeper(self._bus, config.name, outputs)
-        self._pull_tasks: list[asyncio.Task[None]] = []
+        disks = Disks(config.work, machine.runtime.disk, config.disk)
+        self._housekeeper = Housekeeper(config.work, machine, self._keeper, outputs, disks)
         self._beat_now = asyncio.Event()
         self._idle = asyncio.Event()
         self._asked_to_drain = False
         self._leaving = False
-        self._disk_full = False
+        self._going = False
         self._beat_every = FIRST_BEATS
         self._aside = ""
         """Why the scheduler gives it nothing."""
@@ -92,29 +97,46 @@ class Worker:
     def draining(self) -> bool:
         return self._asked_to_drain or self._leaving
 
-    async def run(self, leave: asyncio.Event) -> None:
-        """Until cancelled; or, once ``leave`` is set, until what runs has ended."""
-        async with asyncio.TaskGroup() as tasks:
-            self._tasks = tasks
-            commands = subjects.command(self._config.name)
-            async with self._bus.subscribe(commands, self._on_command):
-                background = [
-                    tasks.create_task(part) for part in (self._beats(), self._keeper.run())
-                ]
-                self._adopt()
-                await leave.wait()
-                await self._leave()
-            for task in (*background, *self._pull_tasks):
-                task.cancel()
+    async def run(self, leaving: Leaving) -> None:
+        """Until cancelled or asked to go; ``Leaving`` says what becomes of what runs."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
+                tasks.create_task(self._leave(leaving.leave))
+                commands = subjects.command(self._config.name)
+                async with self._bus.subscribe(commands, self._on_command):
+                    tasks.create_task(self._beats())
+                    tasks.create_task(self._keeper.run())
+                    tasks.create_task(self._housekeeper.run(self._live))
+                    self._adopt()
+                    await leaving.drain.wait()
+                    await self._finish()
+                raise Left
+        except* Left:
+            log.info("gone; %s", waits_for(self._remaining(), time.time()))
 
-    async def _leave(self) -> None:
-        log.info("draining: %d attempts are still running", len(self._runs))
+    async def _leave(self, leave: asyncio.Event) -> None:
+        """Says so before it goes: what it holds is not lost, a successor takes it up."""
+        await leave.wait()
+        self._going = self._leaving = True
+        self._tune()
+        await self._beat(timeout=LAST_BEAT)
+        raise Left
+
+    async def _finish(self) -> None:
         self._leaving = True
         self._tune()
         self._beat_now.set()
         while self._runs:
+            log.info("takes nothing new; %s", waits_for(self._remaining(), time.time()))
             self._idle.clear()
-            await self._idle.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(TELL_EVERY):
+                    await self._idle.wait()
+
+    def _remaining(self) -> list[Remaining]:
+        runs = self._runs.values()
+        return [Remaining(run.grant.spec.timeout, run.started_at) for run in runs]
 
     # What an earlier agent left.
 
@@ -149,10 +171,14 @@ class Worker:
                 async with asyncio.timeout(self._beat_every if answered else BEAT_AGAIN):
                     await self._beat_now.wait()
 
-    async def _beat(self) -> bool:
+    async def _beat(self, timeout: float = BEAT_SECONDS) -> bool:
         try:
             answer = await self._bus.request(
-                subjects.beat(self._config.name), self._state(), BeatAnswer, attempts=1
+                subjects.beat(self._config.name),
+                self._state(),
+                BeatAnswer,
+                timeout=timeout,
+                attempts=1,
             )
         except BusError as error:
             log.info("no answer to a beat: %s", error)
@@ -167,7 +193,7 @@ class Worker:
     def _state(self) -> Beat:
         config = self._config
         load = machine_load(config.work)
-        self._disk_full = load.disk_free < LITTLE_SPACE
+        self._look_at_disk()
         runs = list(self._runs.values())
         return Beat(
             worker=config.name,
@@ -181,7 +207,9 @@ class Worker:
             capacity=config.capacity,
             free=self._slots.free,
             load=load,
-            draining=self._leaving or self._disk_full,
+            draining=self._leaving or bool(self._housekeeper.shortage),
+            shortage=self._housekeeper.shortage,
+            leaving=self._going,
             held=tuple(
                 Held(job=run.grant.job, attempt=run.grant.attempt, phase=run.phase) for run in runs
             ),
@@ -206,6 +234,17 @@ class Worker:
             self._aside = why
             self._tune()
 
+    def _look_at_disk(self) -> None:
+        """Takes nothing new while it is short; the next beat says why."""
+        if self._housekeeper.look():
+            why = self._housekeeper.shortage
+            log.warning("%s %s", self._config.name, why or "has room on its disk again")
+            self._tune()
+            self._beat_now.set()
+
+    def _live(self) -> set[str]:
+        return {run.folder.name for run in self._runs.values()}
+
     # Tickets.
 
     def _learn(self, classes: Iterable[ClassRecord]) -> None:
@@ -213,12 +252,12 @@ class Worker:
             if one.pool == self._config.pool and one.name not in self._pulls:
                 pull = Pull(self._bus, one.pool, one.name)
                 self._pulls[one.name] = (pull, one.requirement)
-                self._pull_tasks.append(self._tasks.create_task(self._take(pull, one.requirement)))
+                self._tasks.create_task(self._take(pull, one.requirement))
         self._tune()
 
     @property
     def _accepting(self) -> bool:
-        return not self.draining and not self._disk_full and not self._aside
+        return not (self.draining or self._housekeeper.shortage or self._aside)
 
     def _tune(self) -> None:
         """Asks for as many tickets of each class as there is room for at this moment."""
@@ -227,6 +266,7 @@ class Worker:
 
     async def _take(self, pull: Pull, requirement: Requirement) -> None:
         async for ticket in pull.tickets():
+            self._look_at_disk()
             if not self._accepting or self._slots.how_many(requirement) < 1:
                 await ticket.back()
                 continue
@@ -287,6 +327,7 @@ class Worker:
         finally:
             del self._runs[run.grant.job, run.grant.attempt]
             self._idle.set()
+            self._look_at_disk()
         if not run.superseded:
             self._keeper.keep(key_of(run.grant), run.folder, run.log_end)
 

@@ -20,4 +20,6 @@ COPY --from=build /opt/stoker /opt/stoker
 ENV PATH=/opt/stoker/bin:$PATH PYTHONUNBUFFERED=1
 # Not root. The socket's group is added where it runs (group_add): its number differs by machine.
 USER 10001:10001
+# A stopped container leaves its jobs to its successor; `docker kill --signal TERM` lets them end first.
+STOPSIGNAL SIGHUP
 ENTRYPOINT ["agent-entrypoint"]

@@ -18,7 +18,6 @@ from stoker.answers import StokerError
 
 if TYPE_CHECKING:
     from agent.config import AgentConfig
-    from bus.link import BusConfig
 
 AUTO = "auto"
 RUNTIMES = ("docker", "process", "dummy")
@@ -118,17 +117,15 @@ async def chosen_runtime(asked: str, work: Path, name: str) -> str:
         await runtime.close()
 
 
-async def run_agent(bus: BusConfig, settings: AgentConfig) -> None:
-    from agent.main import run_agent as run
-
-    await run(bus, settings)
-
-
 async def run_configured_agent(flags: AgentFlags) -> None:
+    """Until signals make it go: see ``stopping.leaving_by_signals``."""
+    from agent.main import run_agent
     from stoker.parts import bus_config
+    from stoker.stopping import leaving_by_signals
 
     if flags.runtime == AUTO:
         raise StokerError("auto is for stoker up; choose docker, or process (no sandbox)")
     servers = flags.servers or config.nats_servers(None)
     settings = await agent_config(flags, config.data_folder() / "agent")
-    await run_agent(bus_config(servers, f"agent {settings.name}", flags.credentials), settings)
+    bus = bus_config(servers, f"agent {settings.name}", flags.credentials)
+    await run_agent(bus, settings, leaving_by_signals())

@@ -1,4 +1,4 @@
-"""What do SIGINT and SIGTERM mean to a part that runs by itself?"""
+"""What do signals mean to a part that runs by itself?"""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ import os
 import signal
 from collections.abc import Coroutine
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stoker import exits
+
+if TYPE_CHECKING:
+    from agent.leaving import Leaving
 
 log = logging.getLogger(__name__)
 
@@ -33,3 +36,32 @@ async def until_signal(part: Coroutine[Any, Any, None]) -> None:
         loop.add_signal_handler(number, on_signal)
     with suppress(asyncio.CancelledError):
         await task
+
+
+def leaving_by_signals() -> Leaving:
+    """Of an agent: SIGINT and SIGTERM let it finish what runs, once more leave it to a successor.
+
+    SIGHUP leaves it at once: for a restart or an upgrade. One signal more ends the process.
+    """
+    from agent.leaving import Leaving
+
+    leaving = Leaving()
+    loop = asyncio.get_running_loop()
+
+    def on_stop() -> None:
+        if leaving.drain.is_set():
+            on_leave()
+        else:
+            log.info("finishing what runs; once more leaves it to the next agent on this machine")
+            leaving.drain.set()
+
+    def on_leave() -> None:
+        if leaving.leave.is_set():
+            os._exit(exits.DETACHED)
+        log.info("leaving what runs to the next agent on this machine")
+        leaving.leave.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, on_stop)
+    loop.add_signal_handler(signal.SIGHUP, on_leave)
+    return leaving

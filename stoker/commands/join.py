@@ -56,7 +56,11 @@ def agent(
     ] = None,
     credentials: Credentials = None,
 ) -> None:
-    """Make this machine a worker. It dials out; nothing needs to reach it."""
+    """Make this machine a worker. It dials out; nothing needs to reach it.
+
+    Ctrl-C or SIGTERM: finish what runs, take nothing new. Once more, or SIGHUP: leave what runs to
+    the next agent on this machine, as for a restart or an upgrade.
+    """
     from stoker.agents import AgentFlags, run_configured_agent
 
     flags = AgentFlags.over(
@@ -76,7 +80,7 @@ def agent(
         credentials=credentials,
         servers=config.nats_servers(nats) if nats else None,
     )
-    run_until_stopped(run_configured_agent(flags))
+    run_logged(run_configured_agent(flags))
 
 
 def serve(
@@ -116,19 +120,25 @@ def serve(
 
 
 def run_until_stopped(part: Coroutine[Any, Any, None]) -> None:
-    """Logs to standard error; SIGINT and SIGTERM end the part in order."""
+    """SIGINT and SIGTERM end the part in order."""
+    from stoker.stopping import until_signal
+
+    run_logged(until_signal(part))
+
+
+def run_logged(part: Coroutine[Any, Any, None]) -> None:
+    """Logs to standard error."""
     import logging
 
     import uvloop
 
     from agent.main import AgentError
     from bus.errors import BusError
-    from stoker.stopping import until_signal
 
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     try:
-        uvloop.run(until_signal(part))
+        uvloop.run(part)
     except (BusError, AgentError) as error:
         raise StokerError(str(error)) from error

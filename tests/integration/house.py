@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.config import AgentConfig
+from agent.leaving import Leaving
 from agent.main import run_agent
 from bus import subjects
 from bus.codec import decode
@@ -54,7 +55,7 @@ class House:
         *,
         name: str = "w1",
         slots: int = 8,
-        leave: asyncio.Event | None = None,
+        leaving: Leaving | None = None,
     ) -> asyncio.Task[None]:
         config = AgentConfig(
             name=name,
@@ -62,7 +63,7 @@ class House:
             runtime=runtime,
             capacity=Capacity(cpus=8, memory=1 << 40, slots=slots),
         )
-        task = self.tasks.create_task(run_agent(self.config, config, leave))
+        task = self.tasks.create_task(run_agent(self.config, config, leaving))
         self.agents.append(task)
         return task
 

@@ -12,6 +12,7 @@ import pytest
 
 from agent.config import AgentConfig
 from agent.folder import AttemptFolder
+from agent.leaving import Leaving
 from agent.main import AgentError, run_agent
 from bus.connection import Bus
 from bus.server import EmbeddedServer
@@ -107,11 +108,11 @@ async def test_a_draining_worker_takes_nothing_new(house: House) -> None:
 
 
 async def test_a_leaving_agent_finishes_what_runs(house: House) -> None:
-    leave = asyncio.Event()
-    agent = house.agent(leave=leave)
+    leaving = Leaving()
+    agent = house.agent(leaving=leaving)
     job = await house.submit(environment=dummy(SLEEP=0.5, OUT="done"))
     await house.running(job)
-    leave.set()
+    leaving.drain.set()
     async with asyncio.timeout(10):
         await agent
     record = await house.ended(job)

@@ -68,7 +68,9 @@ def test_nothing_listens_beyond_this_machine_by_default() -> None:
 
 
 def test_restarting_the_agents_unit_leaves_the_shims() -> None:
-    assert unit(DEPLOY / "systemd" / "stoker-agent.service")["Service"]["KillMode"] == "process"
+    service = unit(DEPLOY / "systemd" / "stoker-agent.service")["Service"]
+    assert (service["KillMode"], service["KillSignal"]) == ("process", "SIGHUP")
+    assert "\nSTOPSIGNAL SIGHUP\n" in (DEPLOY / "agent.Dockerfile").read_text()
 
 
 @pytest.mark.parametrize("path", UNITS, ids=lambda path: path.name)
