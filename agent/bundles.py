@@ -14,6 +14,8 @@ import shutil
 from collections import defaultdict
 from pathlib import Path
 
+from agent.caches import clean
+from agent.surplus import Rule
 from agent.unpack import SMALL_TREE, BadArchive, copy_tree, unpack
 from bus import subjects
 from bus.connection import Bus
@@ -28,6 +30,7 @@ CACHE_BYTES = 20 << 30
 BUNDLE_BYTES = 64 << 30
 """Most bytes of one bundle's files, where the grant does not say how many."""
 FILE_SLACK = 1 << 20
+RULE = Rule(kept=10_000)
 
 
 class NoBundle(Exception):
@@ -63,6 +66,11 @@ class Bundles:
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             reason = Reason.DISK_FULL if full else Reason.AGENT_ERROR
             raise NoBundle(f"unpacking the bundle: {error.strerror or error}", reason) from error
+
+    async def clean(self, wanted: int) -> int:
+        """What nobody used for long, and ``wanted`` bytes of the rest; how many went."""
+        busy = {digest for digest, lock in self._locks.items() if lock.locked()}
+        return await asyncio.to_thread(clean, self._root, RULE, busy, wanted, size_of)
 
     async def _need(self, grant: Grant) -> int:
         """Fetches the bundle unless it is here; its size."""
@@ -138,3 +146,7 @@ class Bundles:
             log.info("removing bundle %s from the cache", mark.parent.name[:12])
             mark.unlink(missing_ok=True)
             shutil.rmtree(mark.parent, ignore_errors=True)
+
+
+def size_of(folder: Path) -> int:
+    return int((folder / "complete").read_text() or 0)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 
+from agent.disk import DiskBounds
 from agent.outputs import OutputBounds
 from schemas.worker import Capacity
 
@@ -42,6 +43,8 @@ class AgentConfig:
     """Bytes of unpacked bundles that are kept."""
     outputs: OutputBounds = field(default_factory=OutputBounds)
     """How much of what ended attempts wrote stays on the machine."""
+    disk: DiskBounds = field(default_factory=DiskBounds)
+    """What stays free."""
 
 
 def machine_capacity(

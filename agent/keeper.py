@@ -12,7 +12,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import shutil
+import time
 from collections import OrderedDict
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,6 +22,7 @@ from pathlib import Path
 from agent.folder import AttemptFolder
 from agent.outputs import Outputs
 from agent.ship import Shipper
+from agent.surplus import DAY
 from bus import subjects
 from bus.connection import Bus
 from bus.errors import BusError
@@ -32,6 +35,8 @@ LOOK_EVERY = 30.0
 """Seconds between two rounds, and at least between an attempt's end and the first question."""
 SHIP_AGAIN = 60.0
 """Seconds that sending a lost end again may take; then it is tried in the next round."""
+KEPT_LONGEST = 7 * DAY
+"""Seconds after an attempt's end past which nobody asks for the rest of its log any more."""
 KEPT_MOST = 10_000
 """Spools of ended attempts that wait at most; beyond them the oldest go."""
 
@@ -55,6 +60,20 @@ class Keeper:
             self._outputs.keep(oldest)
             shutil.rmtree(oldest.path, ignore_errors=True)
 
+    @property
+    def names(self) -> set[str]:
+        """Of the attempts whose folders are kept."""
+        return set(self._waiting)
+
+    async def lighten(self) -> None:
+        """The disk is short: leaves nothing but the spools, and the outputs where they stay."""
+        for _, folder, _ in list(self._waiting.values()):
+            await asyncio.to_thread(self._strip, folder)
+
+    def _strip(self, folder: AttemptFolder) -> None:
+        self._outputs.keep(folder)
+        remove_all((folder.job, folder.outputs))
+
     async def run(self) -> None:
         while True:
             await self._some.wait()
@@ -71,11 +90,10 @@ class Keeper:
         if name not in self._waiting:
             return True
         key, folder, log_end = self._waiting[name]
-        await asyncio.to_thread(self._outputs.keep, folder)
-        if log_end == 0:
+        await asyncio.to_thread(self._strip, folder)
+        if log_end == 0 or forgotten(folder, time.time()):
             await self._remove(name, folder.path)
             return True
-        await asyncio.to_thread(remove_all, (folder.job, folder.outputs))
         asked = LogPosition(job=key.job, attempt=key.attempt, rank=0)
         try:
             stored = await self._bus.request(self._subject, asked, LogEnd, attempts=1)
@@ -102,6 +120,14 @@ class Keeper:
     async def _remove(self, name: str, path: Path) -> None:
         self._waiting.pop(name, None)
         await asyncio.to_thread(remove_all, (path,))
+
+
+def forgotten(folder: AttemptFolder, now: float) -> bool:
+    """Whether it ended so long ago that its log has to be given up."""
+    try:
+        return now - os.stat(folder.notes).st_mtime > KEPT_LONGEST
+    except OSError:
+        return False
 
 
 def remove_all(paths: Iterable[Path]) -> None:

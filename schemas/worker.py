@@ -89,6 +89,8 @@ class Beat(Message):
     free: Capacity
     load: Load = Load()
     draining: bool = False
+    shortage: str = ""
+    """Why it takes nothing new although it would, in words that follow its name."""
     leaving: bool = False
     """It stops for a successor that goes on with what it holds: silence is expected."""
     held: tuple[Held, ...] = ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from agent.runtimes.protocol import Launch
@@ -16,6 +17,15 @@ OPEN_FILES = 4096
 OOM_SCORE = 500
 """The kernel takes a job before it takes the agent."""
 NETWORKS = {"none": "none", "full": "bridge"}
+
+
+OWNER = "stoker.owner"
+"""Label of all that an agent makes: nobody else removes it."""
+
+
+def owner_of(worker: str, work: Path) -> str:
+    """An agent's name alone would not do: two Stokers may know a worker of one name."""
+    return f"{worker}@{work}"
 
 
 def container_name(job: str, attempt: int) -> str:
@@ -54,6 +64,7 @@ def labels(launch: Launch) -> dict[str, str]:
         "stoker.attempt": str(launch.attempt),
         "stoker.worker": launch.worker,
         "stoker.folder": launch.folder,
+        OWNER: owner_of(launch.worker, Path(launch.folder).parent.parent),
     }
 
 

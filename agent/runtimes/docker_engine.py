@@ -148,6 +148,11 @@ def refusal(text: bytes) -> str:
         return text.decode(errors="replace").strip() or "the engine gave no reason"
 
 
+def out_of_space(text: str) -> bool:
+    """Whether these words of an engine, or of a program in a build, say that the disk is full."""
+    return "no space left on device" in text.lower()
+
+
 def json_lines(response: http.client.HTTPResponse) -> Iterator[list[dict[str, Any]]]:
     """The messages of an answer that comes while work goes on (a build, a pull), in batches."""
     decoder = json.JSONDecoder()

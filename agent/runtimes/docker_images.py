@@ -5,23 +5,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import logging
 import re
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from agent.runtimes.docker_engine import Body, Engine, EngineError, Link, Query, json_lines
+from agent.runtimes.docker_container import OWNER
+from agent.runtimes.docker_engine import (
+    Body,
+    Engine,
+    EngineError,
+    Link,
+    Query,
+    json_lines,
+    out_of_space,
+)
+from agent.runtimes.docker_leftovers import ENVIRONMENT, REPOSITORY, Leftovers
 from agent.runtimes.docker_threads import Threads
 from agent.runtimes.protocol import CannotPrepare, Output
 from schemas.reason import Reason
 from schemas.stream import Stream
 
-log = logging.getLogger(__name__)
-
-REPOSITORY = "stoker-env"
-LABEL = "stoker.environment"
 AT_ONE_TIME = 2
 """Builds and pulls that this machine does beside each other."""
 CPU_PERIOD = 100_000
@@ -57,16 +62,19 @@ class BuildLimits:
     cpus: float = 0.0
     """0: all."""
     kept: int = 50
-    """Built environments that stay on the machine; those made first go first."""
+    """Built environments that stay on the machine; the longest unused go first."""
 
 
 class Images:
     """The images of one engine."""
 
-    def __init__(self, engine: Engine, threads: Threads, limits: BuildLimits) -> None:
+    def __init__(
+        self, engine: Engine, threads: Threads, limits: BuildLimits, leftovers: Leftovers
+    ) -> None:
         self._engine = engine
         self._threads = threads
         self._limits = limits
+        self._leftovers = leftovers
         self._turns = asyncio.Semaphore(AT_ONE_TIME)
         self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
 
@@ -92,6 +100,7 @@ class Images:
 
     async def built(self, build: Build, output: Output) -> tuple[str, bool]:
         """The image's id, and whether it was there already; raises ``CannotPrepare``."""
+        await self._threads.run(self._leftovers.used, build.key)
         found = await self.find(build.tag)
         if found is not None:
             return str(found["Id"]), True
@@ -101,7 +110,6 @@ class Images:
                 return str(found["Id"]), True
             await self._build(build, output)
             found = await self.find(build.tag)
-            await self._sweep()
         if found is None:
             raise gone(build.tag)
         return str(found["Id"]), False
@@ -126,14 +134,18 @@ class Images:
             await self._follow("/images/create", query, None, lambda text: write(output, text))
         except EngineError as error:
             detail = f"the image {name} is not on this machine and cannot be pulled: {error}"
-            raise CannotPrepare(detail, Reason.IMAGE_UNAVAILABLE) from error
+            full = out_of_space(detail)
+            reason = Reason.DISK_FULL if full else Reason.IMAGE_UNAVAILABLE
+            raise CannotPrepare(detail, reason) from error
 
     async def _build(self, build: Build, output: Output) -> None:
         heard = Heard(output)
         try:
             await self._follow("/build", self._build_query(build), build.context(), heard.hear)
         except EngineError as error:
-            raise CannotPrepare(heard.error or str(error), Reason.BUILD_FAILED) from error
+            full = out_of_space(f"{heard.error} {error}")
+            reason = Reason.DISK_FULL if full else Reason.BUILD_FAILED
+            raise CannotPrepare(heard.error or str(error), reason) from error
         finally:
             if heard.layer:
                 await asyncio.shield(self._threads.run(remove_nameless, self._engine, heard.layer))
@@ -144,7 +156,7 @@ class Images:
             "t": build.tag,
             "dockerfile": build.dockerfile,
             "buildargs": json.dumps(build.arguments),
-            "labels": json.dumps({LABEL: build.key}),
+            "labels": json.dumps({ENVIRONMENT: build.key, OWNER: self._leftovers.owner}),
             "rm": 1,
             "forcerm": 1,
             "memory": limits.memory,
@@ -171,13 +183,6 @@ class Images:
             raise EngineError(500, detail) from error
         finally:
             link.close()
-
-    async def _sweep(self) -> None:
-        """Keeps the cache of environments bounded; one that is in use stays."""
-        try:
-            await self._threads.run(remove_oldest, self._engine, self._limits.kept)
-        except EngineError as error:
-            log.warning("old environments were not removed: %s", error)
 
 
 def begin(link: Link, path: str, query: Query, body: Body) -> Callable[[], Any]:
@@ -241,16 +246,3 @@ def remove_nameless(engine: Engine, layer: str) -> None:
         found = engine.image(layer)
         if found is not None and not found.get("RepoTags") and not found.get("RepoDigests"):
             engine.call("DELETE", f"/images/{layer}")
-
-
-def remove_oldest(engine: Engine, kept: int) -> None:
-    query = {"filters": json.dumps({"label": [LABEL]})}
-    images = engine.call("GET", "/images/json", query)
-    images.sort(key=lambda image: image["Created"], reverse=True)
-    for image in images[kept:]:
-        for name in image.get("RepoTags") or [image["Id"]]:
-            try:
-                engine.call("DELETE", f"/images/{name}")
-            except EngineError as error:
-                if error.status not in (404, 409):
-                    raise

@@ -27,6 +27,7 @@ from agent.runtimes.docker_engine import (
     EngineError,
     EngineSilent,
     Link,
+    out_of_space,
 )
 from agent.runtimes.protocol import CannotLaunch, Exit, Launch, Use
 from schemas.reason import Reason
@@ -96,6 +97,8 @@ def create(engine: Engine, link: Link, launch: Launch) -> str:
 
 def why(error: EngineError) -> Reason:
     """Whose fault is it that a container did not start?"""
+    if out_of_space(str(error)):
+        return Reason.DISK_FULL
     if error.status == http.client.NOT_FOUND:
         return Reason.IMAGE_UNAVAILABLE
     if error.status == http.client.BAD_REQUEST and NOT_STARTED.search(str(error)):

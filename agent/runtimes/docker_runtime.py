@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import json
+import logging
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from agent.folder import AttemptFolder
 from agent.runtimes.docker_container import JOB_USER, OUTPUTS
 from agent.runtimes.docker_engine import SOCKET, Engine, EngineError
 from agent.runtimes.docker_environment import Bases, Environments, Ready, Wish
 from agent.runtimes.docker_images import BuildLimits, Images
+from agent.runtimes.docker_leftovers import Leftovers
 from agent.runtimes.docker_sibling import SiblingHosts, misplaced, own_container
 from agent.runtimes.docker_threads import Threads
 from agent.runtimes.program import limits_of, program_environment
 from agent.runtimes.protocol import CannotPrepare, Launch, Output, Preparation, Prepared
 from agent.runtimes.shim_runtime import HostProcess, ShimRuntime, start_local_host
+from agent.surplus import Rule
 from schemas.reason import Reason
+
+log = logging.getLogger(__name__)
 
 HOME = "/tmp"
 """Of the container, where it is a memory file system of the job's own."""
@@ -47,10 +50,14 @@ class DockerRuntime(ShimRuntime):
         self._worker = worker
         self._engine = Engine(config.engine)
         self._threads = Threads()
-        images = Images(self._engine, self._threads, config.builds)
+        rule = Rule(kept=config.builds.kept)
+        self._leftovers = Leftovers(self._engine, worker, work, rule)
+        images = Images(self._engine, self._threads, config.builds, self._leftovers)
         self._environments = Environments(images, self._threads, config.bases)
         self._siblings: SiblingHosts | None = None
         self._cpus = 0.0
+        self._root: Path | None = None
+        """Where the engine keeps images and containers."""
 
     async def check(self) -> str | None:
         try:
@@ -62,8 +69,8 @@ class DockerRuntime(ShimRuntime):
         reason = await self.check()
         if reason:
             raise RuntimeError(reason)
-        await self._threads.run(remove_orphans, self._engine, self._worker, self._work)
         await super().open()
+        await self.clean(0)
 
     async def prepare(self, preparation: Preparation, output: Output) -> Prepared:
         grant, folder = preparation.grant, preparation.folder
@@ -74,6 +81,18 @@ class DockerRuntime(ShimRuntime):
             raise CannotPrepare(str(error), Reason.AGENT_ERROR) from error
         await self._threads.run(hand_over, folder)
         return Prepared(ready.environment, self._launch(preparation, ready))
+
+    async def clean(self, wanted: int) -> int:
+        removed = await super().clean(wanted)
+        try:
+            return removed + await self._threads.run(self._leftovers.clean, wanted)
+        except EngineError as error:
+            log.warning("what ended attempts left in the engine stays: %s", error)
+            return removed
+
+    @property
+    def disk(self) -> Path | None:
+        return self._root if self._root is not None and self._root.is_dir() else None
 
     async def close(self) -> None:
         await super().close()
@@ -86,6 +105,7 @@ class DockerRuntime(ShimRuntime):
         if info.get("OSType") != "linux":
             return f"the Docker engine runs {info.get('OSType')} containers, not linux ones"
         self._cpus = float(info["NCPU"])
+        self._root = Path(info["DockerRootDir"])
         own = own_container(self._engine)
         if own is None:
             return None
@@ -135,16 +155,3 @@ def hand_over(folder: AttemptFolder) -> None:
         for place, folders, files in os.walk(top):
             for name in (*folders, *files):
                 os.chown(os.path.join(place, name), JOB_USER, JOB_USER, follow_symlinks=False)
-
-
-def remove_orphans(engine: Engine, worker: str, work: Path) -> None:
-    """Containers of this work directory whose attempt's folder is gone."""
-    query: dict[str, str | int] = {
-        "all": 1,
-        "filters": json.dumps({"label": [f"stoker.worker={worker}"]}),
-    }
-    found: list[dict[str, Any]] = engine.call("GET", "/containers/json", query)
-    for container in found:
-        folder = Path(container["Labels"].get("stoker.folder", "/"))
-        if folder.is_relative_to(work) and not folder.exists():
-            engine.remove(container["Id"])

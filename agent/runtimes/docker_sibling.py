@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from agent.runtimes.docker_container import OWNER, owner_of
 from agent.runtimes.docker_engine import Engine, EngineError, Link
 from agent.runtimes.docker_threads import Threads
 from agent.runtimes.shim_runtime import HostProcess, host_command
@@ -100,7 +101,10 @@ class SiblingHosts:
             "Image": self._own.image,
             "Entrypoint": command,
             "User": f"{os.getuid()}:{os.getgid()}",
-            "Labels": {"stoker.shims": self._worker},
+            "Labels": {
+                "stoker.shims": self._worker,
+                OWNER: owner_of(self._worker, self._work),
+            },
             "Healthcheck": {"Test": ["NONE"]},
             "NetworkDisabled": True,
             "HostConfig": {

@@ -24,6 +24,7 @@ import signal
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from agent.folder import AttemptFolder
 from agent.runtimes.program import limits_of, program_environment
@@ -31,6 +32,7 @@ from agent.runtimes.protocol import (
     CannotPrepare,
     Exit,
     Launch,
+    Limits,
     News,
     Output,
     Preparation,
@@ -127,6 +129,13 @@ class DummyRuntime:
     async def discard(self, folder: AttemptFolder) -> None:
         self._running.pop(folder.name, None)
 
+    async def clean(self, wanted: int) -> int:
+        return 0
+
+    @property
+    def disk(self) -> Path | None:
+        return None
+
     async def close(self) -> None:
         self._running.clear()
 
@@ -163,20 +172,28 @@ async def talk(spool: SpoolWriter, wishes: Mapping[str, str], news: News) -> Non
 
 async def sleep(pretender: Pretender, seconds: float) -> Exit | None:
     """How the attempt was ended from outside; None where it ended by itself."""
-    limit = pretender.launch.limits.timeout
-    timed_out = limit is not None and limit < seconds
-    allowed = limit if limit is not None and timed_out else seconds
-    stopped = pretender.stopped
+    limits, stopped = pretender.launch.limits, pretender.stopped
+    over = first_over(limits, seconds)
+    allowed = over[0] if over else seconds
     if allowed and not stopped.is_set():
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(allowed):
                 await stopped.wait()
     if stopped.is_set():
         return await stop_it(pretender, pretender.grace, pretender.reason, "")
-    if timed_out:
-        detail = f"the time limit of {limit:g} s was reached"
-        return await stop_it(pretender, pretender.launch.limits.grace, Reason.TIMEOUT, detail)
-    return None
+    return await stop_it(pretender, limits.grace, *over[1:]) if over else None
+
+
+def first_over(limits: Limits, seconds: float) -> tuple[float, Reason, str] | None:
+    """The limit that a silence of so many seconds reaches first: when, and how it is told."""
+    run, idle = limits.timeout, limits.idle_timeout
+    reached = []
+    if run is not None and run < seconds:
+        reached.append((run, Reason.TIMEOUT, f"the time limit of {run:g} s was reached"))
+    if idle is not None and idle < seconds:
+        told = f"nothing was printed for {idle:g} s, its limit"
+        reached.append((idle, Reason.IDLE_TIMEOUT, told))
+    return min(reached, default=None)
 
 
 async def stop_it(pretender: Pretender, grace: float, reason: Reason, detail: str) -> Exit:

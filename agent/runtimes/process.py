@@ -100,6 +100,10 @@ class ProcessRuntime(ShimRuntime):
             self._cores.put(folder.name, launch.details.get("cores", ()), launch.limits.cpus)
         return await super().adopt(folder, news)
 
+    async def clean(self, wanted: int) -> int:
+        removed = await super().clean(wanted)
+        return removed + await self._environments.clean(set(self._in_use.values()), wanted)
+
     async def discard(self, folder: AttemptFolder) -> None:
         self._in_use.pop(folder.name, None)
         self._cores.give_back(folder.name)

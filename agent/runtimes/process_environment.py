@@ -20,15 +20,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from agent.caches import COMPLETE, clean
 from agent.commands import run_command
+from agent.outputs import disk_usage
 from agent.runtimes.choice import Choice
 from agent.runtimes.protocol import CannotPrepare, Output
+from agent.surplus import Rule
 from schemas.reason import Reason
 from schemas.stream import Stream
 
 log = logging.getLogger(__name__)
 
-COMPLETE = "complete"
 BUILD_SECONDS = 3600.0
 ENVIRONMENTS_KEPT = 32
 LITTLE_SPACE = 32 << 20
@@ -81,7 +83,7 @@ class Environments:
             if used(path):
                 return Built(path, key, cached=True)
             await self._build(path, choice, interpreter, bundle[1], output)
-        await asyncio.to_thread(self._evict, {*in_use, key})
+        await self.clean({*in_use, key}, 0)
         return Built(path, key, cached=False)
 
     async def _build(
@@ -116,14 +118,16 @@ class Environments:
         name = "pip" if "install" in command else "venv"
         raise CannotPrepare(f"{name} ended with exit code {code}: see the build's output above")
 
-    def _evict(self, in_use: set[str]) -> None:
-        """The longest unused go, beyond the number that is kept."""
-        marks = sorted(self._root.glob(f"*/{COMPLETE}"), key=lambda mark: mark.stat().st_mtime)
-        surplus = len(marks) - self._kept
-        for mark in [mark for mark in marks if mark.parent.name not in in_use][: max(0, surplus)]:
-            log.info("removing environment %s: not used for the longest time", mark.parent.name)
-            mark.unlink(missing_ok=True)
-            shutil.rmtree(mark.parent, ignore_errors=True)
+    async def clean(self, in_use: set[str], wanted: int) -> int:
+        """The longest unused go, for their number, their age or their size; how many went."""
+        building = {key for key, lock in self._locks.items() if lock.locked()}
+        measure = disk_usage if wanted else no_size
+        rule = Rule(kept=self._kept, spared=0.0)
+        return await asyncio.to_thread(clean, self._root, rule, in_use | building, wanted, measure)
+
+
+def no_size(_: Path) -> int:
+    return 0
 
 
 def say(output: Output, text: str) -> None:

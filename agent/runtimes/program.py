@@ -37,5 +37,8 @@ def limits_of(spec: JobSpec) -> Limits:
         shm=asked.shm,
         pids=asked.pids,
         timeout=spec.timeout,
+        idle_timeout=spec.idle_timeout,
         grace=spec.grace,
+        idle_timeout=spec.idle_timeout,
+        exclusive=spec.exclusive,
     )

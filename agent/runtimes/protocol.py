@@ -15,6 +15,8 @@ from schemas.reason import Reason
 from schemas.stream import Stream
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from agent.folder import AttemptFolder
     from schemas.job import Environment
     from schemas.worker import Grant
@@ -41,8 +43,14 @@ class Limits:
     pids: int = 512
     timeout: float | None = None
     """Seconds that the program may run. The shim enforces it, not the launcher."""
+    idle_timeout: float | None = None
+    """Seconds that it may run without printing anything. The shim enforces it too."""
     grace: float = 10.0
     """Seconds between SIGTERM and SIGKILL when the time is up."""
+    idle_timeout: float | None = None
+    """Seconds that it may run without printing; the shim enforces it."""
+    exclusive: bool = False
+    """It dies with the worker's lease; the shim enforces it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +266,16 @@ class Runtime(Protocol):
 
     async def discard(self, folder: AttemptFolder) -> None:
         """Removes what the attempt left outside of its folder."""
+
+    async def clean(self, wanted: int) -> int:
+        """Removes what belongs to no live attempt, and ``wanted`` bytes that can be had again.
+
+        How many things were removed. Never what something else than this agent made.
+        """
+
+    @property
+    def disk(self) -> Path | None:
+        """Where it keeps what it makes, if that is another place than the work directory."""
 
     async def close(self) -> None:
         """Leaves what runs running, where the runtime can."""

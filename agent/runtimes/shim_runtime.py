@@ -17,6 +17,7 @@ from typing import Protocol
 from agent.folder import ENDED, PRINTED, AttemptFolder, Note
 from agent.runtimes.launchers import launcher
 from agent.runtimes.protocol import Exit, Launch, News
+from agent.surplus import HOUR
 from schemas.reason import Reason
 
 SHIM_SECONDS = 15.0
@@ -68,6 +69,8 @@ class ShimRuntime:
         self._hosts = work / "hosts"
         self._start_host = start_host or start_local_host
         self._fifo = -1
+        self._path = self._hosts
+        """Of that FIFO."""
         self._host: HostProcess | None = None
         self._host_lock = asyncio.Lock()
         self._watched: dict[str, Watched] = {}
@@ -124,6 +127,14 @@ class ShimRuntime:
         watched = self._watched.pop(folder.name, None)
         if watched is not None:
             self._unwatch(watched)
+
+    async def clean(self, wanted: int) -> int:
+        """FIFOs of hosts that came before; those that still live have opened theirs."""
+        return await asyncio.to_thread(remove_fifos, self._hosts, self._path, time.time())
+
+    @property
+    def disk(self) -> Path | None:
+        return None
 
     async def close(self) -> None:
         for watched in self._watched.values():
@@ -198,7 +209,7 @@ class ShimRuntime:
         fifo = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         if self._fifo >= 0:
             os.close(self._fifo)
-        self._fifo = fifo
+        self._fifo, self._path = fifo, path
         self._host = await self._start_host(path, self.name)
 
 
@@ -214,6 +225,17 @@ async def voided(folder: AttemptFolder) -> bool:
             return False
         await asyncio.sleep(0.02)
     return True
+
+
+def remove_fifos(hosts: Path, own: Path, now: float) -> int:
+    try:
+        there = [path for path in hosts.iterdir() if path != own]
+    except FileNotFoundError:
+        return 0
+    old = [path for path in there if now - path.lstat().st_mtime > HOUR]
+    for path in old:
+        path.unlink(missing_ok=True)
+    return len(old)
 
 
 class LocalHost:

@@ -82,9 +82,8 @@ class Roster:
         """Notes the beat; whether it changed what the policy looks at."""
         before = self._known.get(beat.worker)
         drain = beat.worker in self._draining
-        record = WorkerRecord(
-            beat=beat, heard_at=self._clock.now(), drain=drain, aside=self.aside(beat.worker)
-        )
+        aside = self.aside(beat.worker) or beat.shortage
+        record = WorkerRecord(beat=beat, heard_at=self._clock.now(), drain=drain, aside=aside)
         changed = before is None or matter(before.record) != matter(record)
         was_silent = before is not None and not self._online(before)
         known = Known(record, written=before.written if before else 0.0)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 import os
 import shutil
 import time
@@ -15,7 +17,8 @@ from typing import Any
 import pytest
 
 from agent.folder import AttemptFolder
-from agent.runtimes.docker_engine import Engine
+from agent.runtimes.docker_container import OWNER, owner_of
+from agent.runtimes.docker_engine import Engine, EngineError
 from agent.runtimes.docker_environment import Bases
 from agent.runtimes.docker_images import BuildLimits
 from agent.runtimes.docker_runtime import DockerConfig, DockerRuntime
@@ -108,6 +111,16 @@ async def runtime(tmp_path: Path) -> AsyncIterator[DockerRuntime]:
     await made.open()
     yield made
     await made.close()
+    await asyncio.to_thread(remove_images, owner_of("tester", tmp_path))
+
+
+def remove_images(owner: str) -> None:
+    """No test leaves an environment on the machine."""
+    engine = Engine()
+    query = {"filters": json.dumps({"label": [f"{OWNER}={owner}"]})}
+    for image in engine.call("GET", "/images/json", query):
+        with contextlib.suppress(EngineError):
+            engine.call("DELETE", f"/images/{image['Id']}", {"force": 1})
 
 
 @pytest.fixture
