@@ -19,6 +19,7 @@ from agent.disk import Disks
 from agent.folder import AttemptFolder, Note, spread
 from agent.housekeeping import Housekeeper
 from agent.keeper import Keeper
+from agent.lease import Lease, boot_time
 from agent.leaving import TELL_EVERY, Leaving, Left, Remaining, waits_for
 from agent.load import machine_load
 from agent.outputs import Outputs
@@ -77,6 +78,7 @@ class Worker:
         self._config = config
         self._slots = Slots(config.capacity)
         self._attempts_folder = config.work / "attempts"
+        self._lease = Lease(config.work)
         self._session = uuid.uuid4().hex
         self._runs: dict[tuple[str, int], AttemptRun] = {}
         self._pulls: dict[str, tuple[Pull, Requirement]] = {}
@@ -172,6 +174,7 @@ class Worker:
                     await self._beat_now.wait()
 
     async def _beat(self, timeout: float = BEAT_SECONDS) -> bool:
+        sent_at = boot_time()
         try:
             answer = await self._bus.request(
                 subjects.beat(self._config.name),
@@ -188,6 +191,7 @@ class Worker:
         self._drain(answer.drain)
         self._set_aside(answer.aside)
         self._beat_every = answer.lost_after / BEATS
+        self._lease.renew(sent_at, answer.lost_after)
         return True
 
     def _state(self) -> Beat:
