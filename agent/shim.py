@@ -94,6 +94,7 @@ class Shim:
         if self._launch.limits.timeout is not None:
             self._timers[self._on_time_up] = now + self._launch.limits.timeout
         self._timers[self._on_look] = now + FIRST_LOOK
+        self._heard()
         for source in launched.sources:
             self._register(source.fileno(), partial(self._on_output, source))
         self._sources = len(launched.sources)
@@ -132,6 +133,13 @@ class Shim:
             return
         for stream, data in pieces:
             self._spool.append(stream, data)
+        if pieces:
+            self._heard()
+
+    def _heard(self) -> None:
+        """It printed, or began: from now on its silence counts."""
+        if self._launch.limits.idle_timeout is not None and self._exit is None:
+            self._timers[self._on_silence] = time.monotonic() + self._launch.limits.idle_timeout
 
     def _on_exited(self) -> None:
         self._exit = self._launched.exit()
@@ -154,10 +162,18 @@ class Shim:
 
     def _on_time_up(self) -> None:
         timeout = self._launch.limits.timeout
-        detail = f"the time limit of {timeout:g} s was reached"
-        self._spool.append(Stream.STOKER, f"[stoker] {detail}: stopping\n".encode())
-        self._poke(PRINTED)
-        self._stop(self._launch.limits.grace, Ending(Reason.TIMEOUT, detail))
+        self._run_out(Ending(Reason.TIMEOUT, f"the time limit of {timeout:g} s was reached"))
+
+    def _on_silence(self) -> None:
+        seconds = self._launch.limits.idle_timeout
+        detail = f"nothing was printed for {seconds:g} s, its limit"
+        self._run_out(Ending(Reason.IDLE_TIMEOUT, detail))
+
+    def _run_out(self, ending: Ending) -> None:
+        """Of one of its times; nothing new where it is being stopped already."""
+        if self._ending is None:
+            self._say(f"{ending.detail}: stopping")
+        self._stop(self._launch.limits.grace, ending)
 
     def _on_look(self) -> None:
         """A look at what the program uses, where the runtime does not limit it by itself."""
@@ -168,11 +184,15 @@ class Shim:
         self._peak = max(self._peak, use.peak)
         broken = excess(use, limits)
         if broken and self._ending is None:
-            self._spool.append(Stream.STOKER, f"[stoker] {broken[1]}: killed\n".encode())
-            self._poke(PRINTED)
+            self._say(f"{broken[1]}: killed")
         if broken:
             self._stop(0, Ending(*broken))
         self._timers[self._on_look] = time.monotonic() + pause(use, limits)
+
+    def _say(self, words: str) -> None:
+        """A line of Stoker's own in the log."""
+        self._spool.append(Stream.STOKER, f"[stoker] {words}\n".encode())
+        self._poke(PRINTED)
 
     def _stop(self, grace: float, ending: Ending) -> None:
         """SIGTERM, ``grace`` seconds, SIGKILL. A second stop can only bring the SIGKILL forward."""

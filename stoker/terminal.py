@@ -185,6 +185,7 @@ def asked(spec: dict[str, Any]) -> str:
         f"{told_size(resources.get('memory', 0))} memory",
         f"{resources['gpus']} gpus" if resources.get("gpus") else "",
         f"at most {duration(spec['timeout'])}" if spec.get("timeout") else "",
+        f"silent for at most {duration(spec['idle_timeout'])}" if spec.get("idle_timeout") else "",
         f"network {spec.get('network')}",
     ]
     return ", ".join(part for part in told if part)

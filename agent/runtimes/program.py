@@ -39,6 +39,4 @@ def limits_of(spec: JobSpec) -> Limits:
         timeout=spec.timeout,
         idle_timeout=spec.idle_timeout,
         grace=spec.grace,
-        idle_timeout=spec.idle_timeout,
-        exclusive=spec.exclusive,
     )

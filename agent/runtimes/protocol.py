@@ -47,10 +47,6 @@ class Limits:
     """Seconds that it may run without printing anything. The shim enforces it too."""
     grace: float = 10.0
     """Seconds between SIGTERM and SIGKILL when the time is up."""
-    idle_timeout: float | None = None
-    """Seconds that it may run without printing; the shim enforces it."""
-    exclusive: bool = False
-    """It dies with the worker's lease; the shim enforces it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,9 @@ def submit(
     gpus: Annotated[int | None, Option(help="GPUs.")] = None,
     shm: Annotated[str | None, Option(help="Size of /dev/shm.")] = None,
     timeout: Annotated[str | None, Option(help="Longest run, such as 90, 15m or 1h30m.")] = None,
+    idle_timeout: Annotated[
+        str | None, Option(help="Longest silence of the program, such as 10m.")
+    ] = None,
     queue_timeout: Annotated[
         str | None, Option(help="Longest wait for a worker, such as 2h.")
     ] = None,
@@ -68,6 +71,7 @@ def submit(
         "priority": priority,
         "resources": given({"cpus": cpus, "memory": memory, "gpus": gpus, "shm": shm}),
         "timeout": timeout,
+        "idle_timeout": idle_timeout,
         "queue_timeout": queue_timeout,
         "grace": grace,
         "retries": retries,

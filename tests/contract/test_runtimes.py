@@ -95,6 +95,24 @@ async def test_the_time_limit_ends_the_program(begin: Begin) -> None:
     assert exit.ended_at - exit.started_at < NEAR
 
 
+async def test_silence_ends_the_program_when_it_has_a_limit(begin: Begin) -> None:
+    attempt = begin(SLEEP, idle_timeout=0.6, timeout=50)
+    exit = await attempt.run()
+    assert exit.reason is Reason.IDLE_TIMEOUT
+    assert "0.6 s" in exit.detail
+    assert attempt.output(Stream.STDOUT) == b"ready\n"
+    assert exit.started_at is not None
+    assert exit.ended_at - exit.started_at < NEAR
+
+
+async def test_whoever_prints_now_and_then_is_not_silent(begin: Begin, kind: str) -> None:
+    if kind == "dummy":
+        pytest.skip("it prints all at its start")
+    code = "import time\nfor n in range(16):\n    print(n)\n    time.sleep(0.1)"
+    exit = await begin(Program(code), idle_timeout=1.2).run()
+    assert (exit.reason, exit.code) == (Reason.EXIT, 0)
+
+
 async def test_a_stop_is_a_sigterm_first(begin: Begin) -> None:
     attempt = begin(SLEEP)
     await attempt.start()
