@@ -1,4 +1,4 @@
-"""Is there room on the disks that an agent fills, and how much has to be made?"""
+"""Is there room on the disks that an agent fills, and how much has to be made? Shims use it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MEBIBYTE = 1 << 20
+FULL = 4 * MEBIBYTE
+"""Bytes free below which a disk is full."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,14 @@ def free_bytes(place: Path) -> int:
     """For this user, on the file system of ``place``."""
     told = os.statvfs(place)
     return told.f_bavail * told.f_frsize
+
+
+def is_full(place: Path) -> bool:
+    """Whether a program that wrote there and failed may have failed for want of room."""
+    try:
+        return free_bytes(place) < FULL
+    except OSError:
+        return False
 
 
 def wanted(free: int, bounds: DiskBounds) -> int:
