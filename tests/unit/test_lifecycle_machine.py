@@ -11,6 +11,7 @@ from hypothesis.stateful import (
     initialize,
     invariant,
     multiple,
+    precondition,
     rule,
     run_state_machine_as_test,
 )
@@ -23,8 +24,10 @@ from services.scheduler import transitions
 from services.scheduler.transitions import Refusal, Step
 
 WORKERS = ("w1", "w2", "w3")
+UNTOLD = (Reason.EXIT, Reason.QUEUE_TIMEOUT)
+"""The first comes with a code, below; the second no worker tells."""
 ENDS_TOLD = (
-    *(AttemptEnd(reason=reason) for reason in Reason if reason is not Reason.EXIT),
+    *(AttemptEnd(reason=reason) for reason in Reason if reason not in UNTOLD),
     AttemptEnd(reason=Reason.EXIT, exit_code=0),
     AttemptEnd(reason=Reason.EXIT, exit_code=3),
 )
@@ -79,16 +82,17 @@ class Talk(RuleBasedStateMachine):
         over = fact is Fact.SUCCEEDED
         if over and not liar:
             self.said.append((by.number, end))
-        return Report(
-            worker="stranger" if liar == "worker" else by.worker,
-            job="job",
-            attempt=by.number,
-            nonce="forged" if liar == "nonce" else by.nonce,
-            fact=fact if not over or end.succeeded else Fact.FAILED,
-            at=self.now,
-            started_at=self.now,
-            end=end if over else None,
+        report = self.told(
+            by, fact if not over or end.succeeded else Fact.FAILED, end if over else None
         )
+        lies = {"worker": "stranger"} if liar == "worker" else {"nonce": "forged"} if liar else {}
+        return report.model_copy(update=lies)
+
+    def told(self, by: Attempt, fact: Fact, end: AttemptEnd | None) -> Report:
+        return Report(
+            worker=by.worker, job="job", attempt=by.number, nonce=by.nonce, fact=fact,
+            at=self.now, started_at=self.now, end=end,
+        )  # fmt: skip
 
     @rule(target=losses, data=st.data())
     def judge_lost(self, data: st.DataObject) -> object:
@@ -128,10 +132,34 @@ class Talk(RuleBasedStateMachine):
         self.take(transitions.reinstated(self.record, key, self.granted[number].worker, self.now))
         self.take(transitions.resumed(self.record, self.now))
 
+    @rule(target=claims, worker=st.sampled_from(WORKERS))
+    def let_a_worker_take_it(self, worker: str) -> Claim:
+        """Heard at once, so that long lives are common; the claim may be heard again."""
+        self.queue()
+        claim = self.ask_to_claim(worker)
+        self.hear_a_claim(claim)
+        return claim
+
+    @precondition(lambda self: self.record.state.held)
+    @rule(target=losses)
+    def lose_it(self) -> int:
+        self.judged_lost.add(self.record.attempt)
+        self.hear_a_loss(self.record.attempt)
+        return self.record.attempt
+
+    @precondition(lambda self: self.record.state.held)
+    @rule(target=reports, fact=st.sampled_from((Fact.BUILDING, Fact.RUNNING)))
+    def hear_how_it_goes(self, fact: Fact) -> Report:
+        by = self.granted[self.record.attempt]
+        report = self.told(by, fact, None)
+        self.hear_a_report(report)
+        return report
+
     @rule()
     def queue(self) -> None:
         self.take(transitions.queue(self.record, "c1-m2048-g0", self.now))
 
+    @precondition(lambda self: self.now > 1100.0)
     @rule()
     def cancel(self) -> None:
         self.cancel_asked = True
