@@ -15,7 +15,7 @@ from pathlib import Path
 import uvloop
 
 from benchmarks import table
-from benchmarks.chaos import rounds
+from benchmarks.chaos import broker, cancel, gone, rounds, scale, throughput
 from benchmarks.table import RESULTS, Figure
 
 Measure = Callable[[argparse.Namespace], Awaitable[list[Figure]]]
@@ -25,7 +25,14 @@ def shaking(asked: argparse.Namespace) -> Awaitable[list[Figure]]:
     return rounds.figures(asked.rounds, asked.seed, asked.keep)
 
 
-FIGURES: dict[str, Measure] = {"rounds": shaking}
+FIGURES: dict[str, Measure] = {
+    "rounds": shaking,
+    "gone": lambda _: gone.figures(),
+    "broker": lambda _: broker.figures(),
+    "cancel": lambda _: cancel.figures(),
+    "scale": lambda _: scale.figures(),
+    "throughput": lambda _: throughput.figures(),
+}
 
 
 async def measured(name: str, asked: argparse.Namespace) -> list[Figure]:

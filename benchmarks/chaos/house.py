@@ -22,6 +22,7 @@ from benchmarks.table import RESULTS
 from bus.server import ServerConfig, answers, find_binary, write_config
 
 READY = 60.0
+STOKER = (sys.executable, "-m", "stoker")
 SERVICES = ("upload", "scheduler", "scheduler-2", "archive", "catalog", "ui")
 
 
@@ -33,8 +34,10 @@ class Wish:
     runtime: str = "docker"
     slots: int = 4
     schedulers: int = 2
-    own_machines: bool = True
-    """The workers have a network and an engine of their own, to be cut and restarted."""
+    own_network: bool = True
+    """Of the worker ``far``: it can be cut."""
+    own_engine: bool = True
+    """Of the worker ``near``: it can be restarted."""
     sync_always: bool = True
     workers: tuple[str, ...] = ("near", "far")
 
@@ -92,6 +95,16 @@ class House:
                 found += [f"{worker}: {one['Names'][0]} {one['Status']}" for one in listed]
         return found
 
+    async def heard(self, worker: str, since: float) -> bool:
+        """Whether the worker was heard after ``since``, in Unix seconds."""
+        try:
+            async with self.http.get(f"{self.url}/api/v1/workers") as answer:
+                found = (await answer.json())["workers"]
+        except (aiohttp.ClientError, KeyError, ValueError):
+            return False
+        name = self.worker_name(worker)
+        return any(one["name"] == name and one["heard_at"] > since for one in found)
+
     def shims(self) -> int:
         """Shim hosts and shims beyond the one host that each agent keeps."""
         hosts = [
@@ -109,10 +122,10 @@ async def open_house(wish: Wish) -> AsyncIterator[House]:
     folder = Path(tempfile.mkdtemp(prefix="chaos-", dir=RESULTS.absolute()))
     async with AsyncExitStack() as stack:
         stack.callback(sweep, folder)
-        own = wish.own_machines
-        network = await stack.enter_async_context(own_network()) if own else None
-        engine = None
-        if own and wish.runtime == "docker":
+        network = engine = None
+        if wish.own_network:
+            network = await stack.enter_async_context(own_network())
+        if wish.own_engine:
             engine = await stack.enter_async_context(private_engine(folder / "engine"))
         http = await stack.enter_async_context(
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(30))
@@ -126,10 +139,11 @@ async def open_house(wish: Wish) -> AsyncIterator[House]:
         stack.push_async_callback(house.close)
         try:
             await start_all(house, port, nats_port, host)
-        except BaseException:
-            (folder / "keep").write_text("the house did not come to stand\n")
+            yield house
+        except Exception as error:
+            (folder / "keep").write_text(f"{error!r}\n")
+            print(f"the logs of all parts are in {folder}", flush=True)
             raise
-        yield house
 
 
 async def start_all(house: House, port: int, nats_port: int, host: str) -> None:
@@ -138,22 +152,15 @@ async def start_all(house: House, port: int, nats_port: int, host: str) -> None:
         while not await answers(house.nats):  # noqa: ASYNC110  # a server tells nobody
             await asyncio.sleep(0.05)
     for name in ("scheduler", "scheduler-2")[: house.wish.schedulers]:
-        house.start(scheduler_part(house, name))
+        house.start(service_part(house, name))
     for name in ("upload", "archive", "catalog", "ui"):
         house.start(service_part(house, name, port))
     for worker in house.workers:
         house.start(worker_part(house, worker))
     async with asyncio.timeout(READY):
-        while not await all_there(house):  # noqa: ASYNC110
-            await asyncio.sleep(0.2)
-
-
-async def all_there(house: House) -> bool:
-    try:
-        async with house.http.get(f"{house.url}/api/v1/workers") as answer:
-            return len((await answer.json())["workers"]) >= len(house.workers)
-    except (aiohttp.ClientError, KeyError, ValueError):
-        return False
+        for worker in house.workers:
+            while not await house.heard(worker, 0):  # noqa: ASYNC110
+                await asyncio.sleep(0.2)
 
 
 def nats_part(house: House, host: str, port: int) -> Part:
@@ -164,36 +171,28 @@ def nats_part(house: House, host: str, port: int) -> Part:
     return Part("nats", command, house.folder / "nats.log", {"GOMEMLIMIT": str(config.heap)})
 
 
-def scheduler_part(house: House, name: str) -> Part:
-    command = chaos_part("scheduler", house)
-    return Part(name, command, house.folder / f"{name}.log")
-
-
-def chaos_part(part: str, house: House) -> tuple[str, ...]:
-    return (
-        *(sys.executable, "-m", "benchmarks.chaos.part", part, "--nats", house.nats),
-        *("--lost-after", str(house.wish.lost_after)),
-    )
-
-
-def service_part(house: House, name: str, port: int) -> Part:
-    command = [sys.executable, "-m", "stoker", "serve", name, "--nats", house.nats]
-    if name in ("upload", "catalog"):
+def service_part(house: House, name: str, port: int = 0) -> Part:
+    service = name.partition("-")[0]
+    command = [*STOKER, "serve", service, "--nats", house.nats]
+    if service == "scheduler":
+        command += ["--lost-after", f"{house.wish.lost_after:g}s"]
+    if service in ("upload", "catalog"):
         command += ["--data", str(house.folder / name)]
-    if name == "ui":
+    if service == "ui":
         command += ["--port", str(port)]
     return Part(name, command, house.folder / f"{name}.log")
 
 
 def worker_part(house: House, worker: str) -> Part:
-    command: tuple[str, ...] = (
-        *chaos_part("agent", house),
-        *("--name", house.worker_name(worker), "--work", str(house.work(worker))),
-        *("--runtime", house.wish.runtime, "--slots", str(house.wish.slots)),
+    slots = house.wish.slots
+    command = [
+        *(*STOKER, "agent", "--nats", house.nats, "--name", house.worker_name(worker)),
+        *("--work", str(house.work(worker)), "--runtime", house.wish.runtime),
+        *("--slots", str(slots), "--cpus", str(slots), "--memory", "64g"),
         *("--base-image", LOCAL_IMAGE),
-    )
+    ]
     if house.network is not None and worker == "far":
-        command = (*house.network.enter, *command)
+        command = [*house.network.enter, *command]
     engine = house.engine_of(worker)
     return Part(
         worker, command, house.folder / f"{worker}.log", {"DOCKER_HOST": engine} if engine else {}

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import random
-import uuid
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import Any
-
-import aiohttp
+from dataclasses import dataclass, field, replace
 
 from benchmarks.chaos.house import House
+from benchmarks.chaos.requests import Requests
 from benchmarks.load import END_SUBJECTS
-from benchmarks.stack import zip_of
 from bus.connection import Bus
 from bus.follow import follow
 from bus.link import BusConfig
@@ -33,8 +29,6 @@ LIVE = 7
 """Jobs that are live at one time."""
 CANCELLED = 0.08
 """Share of jobs that somebody cancels."""
-TRY_AGAIN = 0.5
-ERRORS = (aiohttp.ClientError, TimeoutError, OSError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +44,11 @@ class Asked:
 class Load:
     """The jobs of one run."""
 
-    house: House
+    requests: Requests
     chance: random.Random
     jobs: dict[str, Asked] = field(default_factory=dict)
     ends: defaultdict[str, dict[int, str]] = field(default_factory=lambda: defaultdict(dict))
     """Job to sequence and fact of every recorded end: more than one would be a second winner."""
-    bundle: str = ""
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -71,7 +64,8 @@ class Load:
             job = await self.submit()
             if self.chance.random() < CANCELLED:
                 await asyncio.sleep(self.chance.uniform(0, 3))
-                await self.cancel(job)
+                await self.requests.cancel(job)
+                self.jobs[job] = replace(self.jobs[job], cancelled=True)
 
     async def submit(self) -> str:
         """Accepted in the end: repeated with the same key until it is answered."""
@@ -85,51 +79,9 @@ class Load:
             "grace": 2,
             "resources": {"cpus": 0.25, "memory": "64m"},
         }
-        job = (await self.accepted(spec))["id"]
+        job = await self.requests.submit(spec)
         self.jobs[job] = Asked(job, lines)
-        return str(job)
-
-    async def accepted(self, spec: dict[str, Any]) -> dict[str, Any]:
-        headers = {"Idempotency-Key": uuid.uuid4().hex}
-        return await self.insist("POST", "/jobs", json=self.body(spec), headers=headers)
-
-    def body(self, spec: dict[str, Any]) -> dict[str, Any]:
-        return {"spec": spec, "bundle": self.bundle}
-
-    async def cancel(self, job: str) -> None:
-        await self.insist("POST", f"/jobs/{job}/cancel")
-        asked = self.jobs[job]
-        self.jobs[job] = Asked(asked.id, asked.lines, cancelled=True)
-
-    async def insist(self, method: str, path: str, **rest: Any) -> dict[str, Any]:
-        """The answer's ``job``; asked again until there is one."""
-        while True:
-            try:
-                async with self.house.http.request(
-                    method, f"{self.house.url}/api/v1{path}", **rest
-                ) as answer:
-                    if answer.status < 300:
-                        found = await answer.json()
-                        return dict(found.get("job", found))
-                    if answer.status not in (429, 500, 502, 503, 504):
-                        raise RuntimeError(f"{path}: {answer.status} {await answer.text()}")
-            except ERRORS:
-                pass
-            await asyncio.sleep(TRY_AGAIN)
-
-    async def first(self) -> None:
-        """Uploads the program and runs it once."""
-        form = aiohttp.FormData()
-        form.add_field("spec", '{"arguments": ["1", "1", "0"]}', content_type="application/json")
-        form.add_field("bundle", zip_of({"main.py": PROGRAM}), filename="chaos.zip")
-        job = await self.insist("POST", "/jobs", data=form)
-        self.bundle = job["bundle"]
-        async with asyncio.timeout(60):
-            while job["state"] not in ("succeeded", "failed", "cancelled"):
-                await asyncio.sleep(0.1)
-                job = await self.insist("GET", f"/jobs/{job['id']}")
-        if job["state"] != "succeeded":
-            raise RuntimeError(f"the first job ended as {job['state']}: {job['detail']}")
+        return job
 
     async def watch(self, bus: Bus) -> None:
         async for delivery in follow(bus, "JOBS", END_SUBJECTS, after=None):
@@ -141,8 +93,8 @@ class Load:
 @asynccontextmanager
 async def steady(house: House, chance: random.Random) -> AsyncIterator[Load]:
     """A load that watches its ends; ``keep_busy`` is for the caller to run."""
-    load = Load(house, chance)
-    await load.first()
+    load = Load(Requests(house), chance)
+    await load.requests.upload(PROGRAM, {"arguments": ["1", "1", "0"]})
     config = BusConfig(servers=(house.nats,), name="chaos")
     async with Bus.connect(config) as bus, asyncio.TaskGroup() as group:
         task = group.create_task(load.watch(bus))

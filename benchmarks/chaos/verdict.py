@@ -69,7 +69,7 @@ async def judged(house: House, load: Load) -> Verdict:
 
 async def ended(load: Load, asked: Asked, give_up: float) -> dict[str, Any]:
     while True:
-        record = await load.insist("GET", f"/jobs/{asked.id}")
+        record = await load.requests.job(asked.id)
         if record["state"] in ENDS or time.monotonic() > give_up:
             return record
         await asyncio.sleep(0.5)
@@ -111,10 +111,10 @@ def succeeded(end: dict[str, Any]) -> bool:
 
 
 async def log_of(load: Load, job: str) -> str:
-    url = f"{load.house.url}/api/v1/jobs/{job}/log"
+    url = f"{load.requests.house.url}/api/v1/jobs/{job}/log"
     for _ in range(3):
         try:
-            async with load.house.http.get(url) as answer:
+            async with load.requests.house.http.get(url) as answer:
                 return await answer.text()
         except Exception as error:  # told as what it is: a log that cannot be read
             text = f"not read: {error!r}"
