@@ -16,7 +16,7 @@ from pathlib import Path
 
 NOTE = struct.Struct("<dd")
 """When the beat was sent, and after how long silence is a loss."""
-SHARE = 0.8
+SHARE = 0.75
 """Share of that time at which the program is killed; the rest is for the kill itself."""
 WARNING = 0.2
 """Share of it for SIGTERM, before the kill."""

@@ -25,6 +25,9 @@ from services.scheduler.transitions import Step
 
 log = logging.getLogger(__name__)
 
+LOOK_EVERY = 1.0
+"""Most seconds between two looks for workers that are silent for too long."""
+
 
 class Beats:
     """Tells workers what to do, and finds the attempts that are lost."""
@@ -71,7 +74,7 @@ class Beats:
 
     async def watch_silence(self) -> None:
         """For ever; attempts of workers that are silent for too long are lost."""
-        tick = self._config.shortest / 10
+        tick = min(LOOK_EVERY, self._config.shortest / 10)
         while True:
             before = time.monotonic()
             await asyncio.sleep(tick)

@@ -7,13 +7,13 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bus.clock import ServerClock
 from bus.codec import decode, encode
 from bus.connection import Bus
 from bus.errors import BusError, Corrupt
-from bus.follow import follow
+from bus.follow import follow, last_sequence
 from bus.kv import OPERATION, Bucket
 from schemas.worker import Beat, Capacity, WorkerRecord
 from services.scheduler.config import SchedulerConfig
@@ -34,6 +34,8 @@ class Known:
     """Seconds without a sign, counted only while JetStream took our own writes."""
     written: float = 0.0
     """Monotonic seconds of the last write to the bucket."""
+    heard: float = field(default_factory=time.monotonic)
+    """Monotonic seconds of the last sign."""
     there: bool = True
     """False of one that is known from the bucket and was last heard of long ago."""
 
@@ -62,6 +64,8 @@ class Roster:
         self._own: set[int] = set()
         """Sequences of our own writes that the listener has not come to yet."""
         self._followed = 0
+        self._written = 0
+        """The bucket's last sequence at the look before: all up to it should have come by now."""
         self._draining: set[str] = set()
 
     async def load(self) -> None:
@@ -176,16 +180,14 @@ class Roster:
         counts from its end, and of ``holders`` that this replica never heard from its first call:
         they were cut off, too, and need a moment to come back.
         """
-        try:
-            await self._canary.put("canary.scheduler", b"")
-        except BusError as error:
-            log.warning("nobody is judged lost while the bus does not answer: %s", error)
+        if holders and not await self._hears_all():
             self._outage = True
             return []
+        now = time.monotonic()
         lost = []
         for known in self._known.values():
             cut_off = self._outage and (self._online(known) or not known.there)
-            known.silence = 0.0 if cut_off else known.silence + seconds
+            known.silence = 0.0 if cut_off else known.silence + min(seconds, now - known.heard)
         self._outage = False
         for name in holders:
             known = self._known.setdefault(name, Known(unheard(name), there=False))
@@ -193,6 +195,20 @@ class Roster:
             if known.silence >= patience:
                 lost.append((name, patience))
         return lost
+
+    async def _hears_all(self) -> bool:
+        """Whether JetStream takes our writes, and what other replicas wrote of workers came here."""
+        before, self._written = self._written, 0
+        try:
+            await self._canary.put("canary.scheduler", b"")
+            self._written = await last_sequence(self._bus, "KV_workers")
+        except BusError as error:
+            log.warning("nobody is judged lost while the bus does not answer: %s", error)
+            return False
+        if self._followed < before:
+            log.warning("nobody is judged lost while news of the workers are late")
+            return False
+        return True
 
     def _patience(self, known: Known) -> float:
         beat = known.record.beat

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from bus.clock import ServerClock
 from bus.codec import encode
@@ -118,21 +120,34 @@ def roster(bus: Bus) -> Roster:
     return Roster(bus, config, ServerClock(bus), lambda worker, now: "")
 
 
-async def test_after_an_outage_everybody_has_time_to_come_back(bus: Bus) -> None:
+@asynccontextmanager
+async def who_heard(bus: Bus, said: Beat) -> AsyncIterator[Roster]:
+    """A roster that follows the bucket, and that heard ``said`` long ago."""
     here = roster(bus)
-    await here.hear(beat("w1"))
-    assert await here.grow_silent(9.0, ["w1"]) == []
-    put = here._canary.put
+    listening = asyncio.create_task(here.listen(asyncio.Event()))
+    try:
+        await here.hear(said)
+        await sooner_or_later(lambda: here._followed > 0)
+        here._known[said.worker].heard -= 1000.0
+        yield here
+    finally:
+        listening.cancel()
 
-    async def refuse(key: str, value: bytes) -> int:
-        raise StoreFull("away")
 
-    here._canary.put = refuse  # type: ignore[method-assign]
-    assert await here.grow_silent(100.0, ["w1"]) == []
-    here._canary.put = put  # type: ignore[method-assign]
-    assert await here.grow_silent(9.0, ["w1"]) == []
-    assert await here.grow_silent(9.0, ["w1"]) == []
-    assert await here.grow_silent(9.0, ["w1"]) == [("w1", 10.0)]
+async def test_after_an_outage_everybody_has_time_to_come_back(bus: Bus) -> None:
+    async with who_heard(bus, beat("w1")) as here:
+        assert await here.grow_silent(9.0, ["w1"]) == []
+        put = here._canary.put
+
+        async def refuse(key: str, value: bytes) -> int:
+            raise StoreFull("away")
+
+        here._canary.put = refuse  # type: ignore[method-assign]
+        assert await here.grow_silent(100.0, ["w1"]) == []
+        here._canary.put = put  # type: ignore[method-assign]
+        assert await here.grow_silent(9.0, ["w1"]) == []
+        assert await here.grow_silent(9.0, ["w1"]) == []
+        assert await here.grow_silent(9.0, ["w1"]) == [("w1", 10.0)]
 
 
 async def test_a_scheduler_that_starts_after_a_long_outage_judges_nobody_at_once(bus: Bus) -> None:
@@ -149,7 +164,24 @@ async def test_a_scheduler_that_starts_after_a_long_outage_judges_nobody_at_once
 
 
 async def test_an_announced_restart_has_a_grace_of_its_own(bus: Bus) -> None:
+    async with who_heard(bus, beat("w1", leaving=True)) as here:
+        assert await here.grow_silent(299.0, ["w1"]) == []
+        assert await here.grow_silent(2.0, ["w1"]) == [("w1", 300.0)]
+
+
+async def test_nobody_is_lost_while_news_of_other_replicas_are_late(bus: Bus) -> None:
+    """Another replica hears the worker; what it writes has not come here yet."""
+    here, other = roster(bus), roster(bus)
+    await here.hear(beat("w1"))
+    here._known["w1"].heard -= 1000.0
+    assert await here.grow_silent(9.0, ["w1"]) == []
+    await other.hear(beat("w1"))
+    assert await here.grow_silent(0.5, ["w1"]) == []
+    assert await here.grow_silent(900.0, ["w1"]) == []
+
+
+async def test_silence_counts_from_the_last_sign_on(bus: Bus) -> None:
     here = roster(bus)
-    await here.hear(beat("w1", leaving=True))
-    assert await here.grow_silent(299.0, ["w1"]) == []
-    assert await here.grow_silent(2.0, ["w1"]) == [("w1", 300.0)]
+    await here.hear(beat("w1"))
+    assert await here.grow_silent(1000.0, []) == []
+    assert here._known["w1"].silence < 5.0

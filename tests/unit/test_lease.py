@@ -21,7 +21,7 @@ def test_it_counts_from_when_the_beat_was_sent(tmp_path: Path) -> None:
     lease.renew(100.0, 30.0)
     assert lease.ends_in(104.0)[1] == pytest.approx(lease.ends_in(100.0)[1] - 4.0)
     lease.renew(105.0, 30.0)
-    assert lease.ends_in(105.0) == pytest.approx((18.0, 24.0))
+    assert lease.ends_in(105.0) == pytest.approx((16.5, 22.5))
 
 
 def test_a_shim_finds_it_from_its_attempts_folder(tmp_path: Path) -> None:
