@@ -27,6 +27,7 @@ from agent.slots import Slots, requirement_of
 from bus import subjects
 from bus.codec import decode, encode
 from bus.errors import BusError, Corrupt
+from bus.fetch import EXPIRES
 from bus.pull import Pull, PulledTicket
 from schemas.reason import Reason
 from schemas.worker import (
@@ -51,6 +52,8 @@ BACK_PAUSE = 1.0
 """Seconds before a ticket that could not be claimed is given out again."""
 BEATS = 6
 """Beats in the time after which silence is a loss."""
+OPEN_BEATS = 2
+"""Beats for which a request for tickets stands: a machine that is lost is not given any more."""
 FIRST_BEATS = 5.0
 """Seconds between two beats until the scheduler has said how many it wants."""
 BEAT_SECONDS = 2.0
@@ -186,11 +189,11 @@ class Worker:
         except BusError as error:
             log.info("no answer to a beat: %s", error)
             return False
+        self._beat_every = answer.lost_after / BEATS
         self._stop(answer.stop)
         self._learn(answer.classes)
         self._drain(answer.drain)
         self._set_aside(answer.aside)
-        self._beat_every = answer.lost_after / BEATS
         self._lease.renew(sent_at, answer.lost_after)
         return True
 
@@ -266,6 +269,7 @@ class Worker:
     def _tune(self) -> None:
         """Asks for as many tickets of each class as there is room for at this moment."""
         for pull, requirement in self._pulls.values():
+            pull.expires = min(EXPIRES, OPEN_BEATS * self._beat_every)
             pull.want(self._slots.how_many(requirement) if self._accepting else 0)
 
     async def _take(self, pull: Pull, requirement: Requirement) -> None:

@@ -17,7 +17,7 @@ from bus import subjects
 from bus.codec import decode
 from bus.connection import Bus
 from bus.errors import BusError, Corrupt
-from bus.fetch import Fetcher, PullBroken
+from bus.fetch import EXPIRES, Fetcher, PullBroken
 from bus.link import backoff
 from schemas.worker import Ticket
 
@@ -49,6 +49,9 @@ class Pull:
         self._consumer = class_name
         self._wanted = 0
         self._news = asyncio.Event()
+        self.expires = EXPIRES
+        """Seconds that a request stands at the server; it gives tickets to a machine that went away
+        without a word until then."""
 
     def want(self, number: int) -> None:
         """Room for ``number`` more tickets; what was asked for already counts.
@@ -77,7 +80,7 @@ class Pull:
         async with Fetcher(self._bus, client, self._stream, self._consumer) as fetcher:
             while self._bus.nc is client:
                 if fetcher.owed < self._wanted:
-                    await fetcher.ask(self._wanted - fetcher.owed)
+                    await fetcher.ask(self._wanted - fetcher.owed, self.expires)
                 if not fetcher.owed and not fetcher.waiting():
                     await self._until_wanted()
                     continue
