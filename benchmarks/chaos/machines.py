@@ -166,7 +166,8 @@ class PrivateEngine:
             pass
         finally:
             await self._end()
-            forget(("ip", "link", "del", self._bridge))
+            data = str(self._folder / "data")  # mounted on itself where containers may outlive it
+            forget(("ip", "link", "del", self._bridge), ("umount", "--lazy", data))
             self._end_containerd()
 
     def _end_containerd(self) -> None:

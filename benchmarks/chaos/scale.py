@@ -65,7 +65,7 @@ async def many_agents() -> Figure:
         names = [f"sim-{number}" for number in range(AGENTS)]
         held: dict[str, str] = {}
         async with watched(house.nats) as watch:
-            await seeding.write_jobs(bus, AGENTS, lambda n: seeding.running(NAP, names[n]))
+            await seeding.write_jobs(bus, AGENTS, lambda n, at: seeding.running(NAP, at, names[n]))
             for job, seen in watch.seen.items():
                 current = seen[-1].record.current
                 held[current.worker if current else ""] = job
@@ -151,7 +151,9 @@ async def many_jobs() -> list[Figure]:
         await clear(requests, before_jobs)
         for name in SCHEDULERS:
             await house.end(name)
-        await seeding.write_jobs(bus, WAITING, lambda _: seeding.waiting(NAP, requests.bundle))
+        await seeding.write_jobs(
+            bus, WAITING, lambda _, at: seeding.waiting(NAP, at, requests.bundle)
+        )
         dispatch = await first_dispatch(house)
         await settled(house)
         _, after = await submissions(bus, requests.bundle)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from bus.connection import Bus
 from bus.records import Records
-from schemas.ids import job_id
+from schemas.ids import TICK, job_id
 from schemas.job import Attempt, AttemptEnd, Entry, Fact, Reason, Record, State
 from schemas.spec import JobSpec
 
@@ -17,14 +17,18 @@ WRITERS = 128
 BUNDLE = "0" * 64
 
 
-async def write_jobs(bus: Bus, count: int, make: Callable[[int], tuple[Record, Fact]]) -> None:
-    """One record each, straight to ``JOBS``, in the order of their ids."""
+Made = tuple[Record, Fact]
+
+
+async def write_jobs(bus: Bus, count: int, make: Callable[[int, float], Made]) -> None:
+    """One record each, straight to ``JOBS``; ``make`` gets a number and a time of its own."""
     records = Records(bus)
     left = iter(range(count))
+    begun = time.time() - count * TICK
 
     async def write() -> None:
         for number in left:
-            record, fact = make(number)
+            record, fact = make(number, begun + number * TICK)
             await records.write(record, fact, 0)
 
     async with asyncio.TaskGroup() as group:
@@ -32,8 +36,7 @@ async def write_jobs(bus: Bus, count: int, make: Callable[[int], tuple[Record, F
             group.create_task(write())
 
 
-def waiting(spec: JobSpec, bundle: str = BUNDLE) -> tuple[Record, Fact]:
-    now = time.time()
+def waiting(spec: JobSpec, now: float, bundle: str = BUNDLE) -> Made:
     record = Record(
         id=job_id(now, random.getrandbits(20)),
         owner="bench",
@@ -47,9 +50,8 @@ def waiting(spec: JobSpec, bundle: str = BUNDLE) -> tuple[Record, Fact]:
     return record, Fact.SUBMITTED
 
 
-def running(spec: JobSpec, worker: str) -> tuple[Record, Fact]:
-    record, _ = waiting(spec)
-    now = record.submitted_at
+def running(spec: JobSpec, now: float, worker: str) -> Made:
+    record, _ = waiting(spec, now)
     attempt = Attempt(
         number=1, worker=worker, runtime="dummy", claim=record.id, nonce=record.id,
         granted_at=now, started_at=now,
@@ -62,9 +64,8 @@ def running(spec: JobSpec, worker: str) -> tuple[Record, Fact]:
     return record.model_copy(update=update), Fact.RUNNING
 
 
-def ended(spec: JobSpec) -> tuple[Record, Fact]:
-    record, _ = running(spec, "seeded")
-    now = record.submitted_at
+def ended(spec: JobSpec, now: float) -> Made:
+    record, _ = running(spec, now, "seeded")
     end = AttemptEnd(reason=Reason.EXIT, exit_code=0, log_ends={0: 0})
     attempt = record.attempts[0].model_copy(update={"end": end, "ended_at": now})
     update = {

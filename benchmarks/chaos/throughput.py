@@ -12,7 +12,7 @@ import nats
 
 from benchmarks import load
 from benchmarks.chaos import seeding
-from benchmarks.chaos.house import House, Wish, open_house
+from benchmarks.chaos.house import SERVICES, House, Wish, open_house
 from benchmarks.chaos.requests import Requests
 from benchmarks.dispatch import TINY
 from benchmarks.floors import PROGRAM
@@ -126,7 +126,11 @@ async def durable_writes(bus: Bus) -> int:
 
 async def seed(house: House, bus: Bus, count: int) -> None:
     """Ended jobs in the store, and everybody has come to the end of it."""
-    await seeding.write_jobs(bus, count, lambda _: seeding.ended(TINY))
+    for name in SERVICES:
+        await house.end(name)
+    await seeding.write_jobs(bus, count, lambda _, at: seeding.ended(TINY, at))
+    for name in SERVICES:
+        house.start(house.parts[name])
     async with asyncio.timeout(300):
         while await behind(bus) or await busy(house):  # noqa: ASYNC110
             await asyncio.sleep(1)
