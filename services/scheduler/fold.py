@@ -13,6 +13,7 @@ from schemas.job import Fact, Record, State
 from schemas.worker import AttemptKey, Requirement
 from services.scheduler.health import Health
 from services.scheduler.policy import order, requirement
+from services.scheduler.retries import BACKOFF_MOST
 from services.scheduler.transitions import waits_since
 
 ENDED_ATTEMPTS = frozenset({Fact.RETRYING, Fact.SUCCEEDED, Fact.FAILED})
@@ -84,7 +85,7 @@ class Fold:
             at, job = jobs.delayed[0]
             stored = self._jobs.get(job)
             stands = stored is not None and delayed_until(stored.record) == at
-            if stands and at > now:
+            if stands and now < at <= now + BACKOFF_MOST:  # or the clock was set back meanwhile
                 return at
             heapq.heappop(jobs.delayed)
             if stored is not None and stands:

@@ -144,7 +144,7 @@ def keep_for_another(record: Record, worker: str, view: PoolView, now: float) ->
     """Whether ``worker`` is to leave the ticket to one that the job has not failed on."""
     return (
         worker in failed_on(record)
-        and now - record.changed_at < ANOTHER_FOR
+        and 0 <= now - record.changed_at < ANOTHER_FOR
         and another_has_room(record, view)
     )
 
