@@ -24,7 +24,10 @@ log = logging.getLogger(__name__)
 
 ROUND_EVERY = 300.0
 HURRY_EVERY = 5.0
-"""Seconds between two rounds: while there is room, and at least while there is not."""
+FRUITLESS = 15.0
+"""Seconds between two rounds: while there is room; after one that made some where there was none,
+and after one that could not.
+"""
 TRIES = 5
 """Sizes of images are guesses: so often more is asked for in one round."""
 
@@ -57,33 +60,39 @@ class Housekeeper:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(ROUND_EVERY):
                     await self._hurry.wait()
+            removed = False
             try:
-                await self.round(live())
+                removed = await self.round(live())
             except Exception:
                 log.exception("housekeeping")
             self._hurry.clear()
-            await asyncio.sleep(HURRY_EVERY)
+            await asyncio.sleep(HURRY_EVERY if removed else FRUITLESS)
 
-    async def round(self, live: set[str]) -> None:
+    async def round(self, live: set[str]) -> bool:
+        """Whether there was anything to remove."""
         known = live | self._keeper.names
         await asyncio.to_thread(remove_strays, self._attempts, known, time.time())
-        await self._spare()
+        removed = await self._spare()
         short = self._disks.wanted()[0]
         if short:
             await self._keeper.lighten()
             freed = await asyncio.to_thread(self._outputs.trim, short)
-            log.warning("the disk is short: %d MiB of outputs were removed", freed >> 20)
+            removed += freed > 0
+        return removed > 0
 
-    async def _spare(self) -> None:
+    async def _spare(self) -> int:
         """What can be had again; under pressure until there is room or nothing left."""
+        in_all = 0
         for _ in range(TRIES):
             work, other = self._disks.wanted()
             removed = await self._machine.runtime.clean(other)
             removed += await self._machine.bundles.clean(work)
             if removed:
                 log.info("%d things that nobody used lately were removed", removed)
+            in_all += removed
             if not removed or not (work or other):
-                return
+                break
+        return in_all
 
 
 def remove_strays(attempts: Path, known: set[str], now: float) -> None:

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import msgpack
 
+from agent.disk import is_full
 from agent.folder import ENDED, PRINTED, STARTED, AttemptFolder, Note
 from agent.looks import FIRST_LOOK, excess, pause
 from agent.runtimes.launchers import launcher
@@ -223,6 +224,9 @@ class Shim:
         exit = replace(exit, peak_memory=peak)
         if self._ending is not None and exit.reason is Reason.EXIT:
             exit = replace(exit, reason=self._ending.reason, detail=self._ending.detail)
+        elif exit.reason is Reason.EXIT and exit.code != 0 and is_full(self._folder.path):
+            detail = "the worker's disk was full when the program failed"
+            exit = replace(exit, reason=Reason.DISK_FULL, detail=detail)
         return exit
 
     def _finish(self, exit: Exit) -> None:
