@@ -18,11 +18,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bus.errors import BusError
+from bus.room import Guard
 
 log = logging.getLogger(__name__)
 
 START_TIMEOUT = 15.0
 STOP_TIMEOUT = 10.0
+LOOK_EVERY = 1.0
+"""Seconds between two looks at the store's disk."""
+LOG_MOST = 16 << 20
+"""Bytes of its log beyond which the next start begins a new one; one old one is kept."""
 RANDOM_PORT = -1
 PID_FILE = "nats-server.pid"
 
@@ -72,6 +77,8 @@ class ServerConfig:
     max_memory: int = 256 << 20
     heap: int = 72 << 20
     """Bytes that the server's garbage collector aims at; a big transfer would treble it else."""
+    reserve: int = 2 << 30
+    """Bytes of the disk that are kept for facts and keys, but never more than a tenth of it."""
 
 
 @dataclass
@@ -90,6 +97,14 @@ class EmbeddedServer:
             raise ServerError("the nats-server is not running")
         return self.process.pid
 
+    async def restart(self) -> None:
+        """Until another process answers. Raises ``TimeoutError``."""
+        before = self.process
+        await stop(self)
+        async with asyncio.timeout(START_TIMEOUT):
+            while self.process is before or not await answers(self.url):  # noqa: ASYNC110  # no event for it
+                await asyncio.sleep(0.05)
+
 
 @contextlib.asynccontextmanager
 async def nats_server(config: ServerConfig) -> AsyncIterator[EmbeddedServer]:
@@ -99,13 +114,14 @@ async def nats_server(config: ServerConfig) -> AsyncIterator[EmbeddedServer]:
         server = EmbeddedServer(config, lock=lock)
         await end_orphan(config.data, lock)
         await start(server)
-        keeper = asyncio.get_running_loop().create_task(keep_alive(server))
+        loop = asyncio.get_running_loop()
+        keepers = [loop.create_task(keep_alive(server)), loop.create_task(watch_room(server))]
         try:
             yield server
         finally:
-            keeper.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await keeper
+            for keeper in keepers:
+                keeper.cancel()
+            await asyncio.gather(*keepers, return_exceptions=True)
             await stop(server)
 
 
@@ -207,6 +223,7 @@ async def start(server: EmbeddedServer, port: int | None = None) -> None:
     ports = config.data / "ports"
     shutil.rmtree(ports, ignore_errors=True)
     ports.mkdir()
+    turn_log(config.data / "nats-server.log")
     with open(config.data / "nats-server.log", "ab") as output:
         server.process = await asyncio.create_subprocess_exec(
             str(binary), "-c", str(path), stdin=asyncio.subprocess.DEVNULL, stdout=output,
@@ -266,6 +283,23 @@ async def keep_alive(server: EmbeddedServer) -> None:
             await start(server, int(server.url.rpartition(":")[2]))
         except ServerError as error:
             log.error("%s", error)
+
+
+async def watch_room(server: EmbeddedServer) -> None:
+    """For ever."""
+    guard = Guard(server.config.data, server.config.reserve, lambda: server.url, server.restart)
+    while True:
+        try:
+            await guard.look()
+        except Exception:
+            log.exception("the room for the store cannot be watched")
+        await asyncio.sleep(LOOK_EVERY)
+
+
+def turn_log(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        if path.stat().st_size > LOG_MOST:
+            path.rename(path.with_suffix(".log.1"))
 
 
 async def stop(server: EmbeddedServer) -> None:

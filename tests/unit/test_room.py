@@ -1,0 +1,44 @@
+"""How much of a disk is kept, and how a stream's bound comes and goes."""
+
+from __future__ import annotations
+
+import pytest
+
+from bus.room import BOUND, Reserve, close, reopen
+
+GIBIBYTE = 1 << 30
+
+
+def info(size: int, **config: object) -> dict[str, object]:
+    return {"config": {"name": "LOGS", "max_bytes": 1000, **config}, "state": {"bytes": size}}
+
+
+@pytest.mark.parametrize(
+    ("size", "low", "occupied"),
+    [
+        (1000 * GIBIBYTE, 2 * GIBIBYTE, 64 << 20),
+        (10 * GIBIBYTE, GIBIBYTE, 64 << 20),
+        (1000, 100, 25),
+    ],
+)
+def test_the_reserve_grows_with_the_disk_up_to_a_bound(size: int, low: int, occupied: int) -> None:
+    reserve = Reserve.of(size, 2 * GIBIBYTE)
+    assert (reserve.low, reserve.occupied) == (low, occupied)
+    assert reserve.again - reserve.occupied > reserve.low
+
+
+def test_a_closed_stream_takes_no_more_than_it_has_and_gets_its_bound_back() -> None:
+    before = info(400, metadata={"mine": "yes"})
+    closed = close(before)
+    assert closed is not None
+    assert closed["max_bytes"] == 400
+    assert closed["metadata"] == {"mine": "yes", BOUND: "1000"}
+    assert reopen({"config": closed, "state": {"bytes": 300}}) == before["config"]
+
+
+def test_nothing_is_done_twice() -> None:
+    closed = close(info(0))
+    assert closed is not None
+    assert closed["max_bytes"] == 1
+    assert close({"config": closed, "state": {"bytes": 0}}) is None
+    assert reopen(info(0)) is None
