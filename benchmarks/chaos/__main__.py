@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import random
 import signal
 import sys
@@ -66,6 +67,7 @@ def read_arguments() -> argparse.Namespace:
 
 def main() -> int:
     asked = read_arguments()
+    logging.getLogger("bus").setLevel(logging.CRITICAL)  # that the broker dies is no news here
     print(f"seed {asked.seed}", flush=True)
     figures: list[Figure] = []
     for name in asked.figures:
