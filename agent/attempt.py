@@ -35,6 +35,9 @@ TELL_AGAIN = 5.0
 """Seconds after which ``running`` is told again when nobody answered."""
 FLUSH_SECONDS = 5.0
 """How long the end waits for the last output to be stored; afterwards it goes on being sent."""
+NOT_STARTED = "before the program started"
+BOTH_GONE = "what watched the program died together with the agent, and with both this attempt"
+RESTARTED = b"[stoker] the agent was restarted: preparing once more\n"
 NOTICE_AFTER = 0.1
 """Seconds after which Stoker's first line goes out, if the program has not printed by then."""
 
@@ -148,11 +151,13 @@ class AttemptRun:
             return Exit(Reason.AGENT_ERROR, detail=f"{type(error).__name__}: {error}")
 
     async def _from_the_start(self) -> Exit:
+        if self._stop is not None:
+            return Exit(self._stop[1], detail=NOT_STARTED)
         self._preparing = self._tasks.create_task(self._prepared())
         await asyncio.wait((self._preparing,))
         preparing, self._preparing = self._preparing, None
         if self._stop is not None:
-            return Exit(self._stop[1], detail="before the program started")
+            return Exit(self._stop[1], detail=NOT_STARTED)
         prepared = preparing.result()
         if isinstance(prepared, Exception):
             raise prepared
@@ -163,12 +168,24 @@ class AttemptRun:
         return await self._machine.runtime.wait(self.folder)
 
     async def _taken_up(self) -> Exit:
-        if not await self._machine.runtime.adopt(self.folder, self._on_news):
-            return Exit(Reason.AGENT_ERROR, detail="the agent stopped, and with it this attempt")
+        runtime = self._machine.runtime
+        if runtime.exits_are_kept and not self.folder.launched():
+            return await self._once_more()
+        if not await runtime.adopt(self.folder, self._on_news):
+            return Exit(Reason.AGENT_ERROR, detail=BOTH_GONE)
         log.info("%s.%d goes on", self.grant.job, self.grant.attempt)
         self.phase = "running"
         self._on_news(True)
         return await self._machine.runtime.wait(self.folder)
+
+    async def _once_more(self) -> Exit:
+        """Nothing of it had been started: its preparation begins anew."""
+        log.info("%s.%d is prepared once more", self.grant.job, self.grant.attempt)
+        with contextlib.closing(SpoolWriter(self.folder.spool)) as spool:
+            spool.append(Stream.STOKER, RESTARTED)
+        await asyncio.to_thread(shutil.rmtree, self.folder.job, ignore_errors=True)
+        self.folder.outputs.mkdir(mode=0o755, exist_ok=True)
+        return await self._from_the_start()
 
     async def _prepared(self) -> Prepared | Exception:
         """A failure is given back, not raised: it must not end the group's other tasks."""

@@ -118,6 +118,10 @@ class AttemptFolder:
         found: dict[str, Any] | None = msgpack.unpackb(data) if data else None
         return found
 
+    def launched(self) -> bool:
+        """Whether a shim was asked for."""
+        return Note.LAUNCH in self.read_notes()
+
     def shim_lives(self) -> bool:
         descriptor = self._locked_notes()
         if descriptor is None:

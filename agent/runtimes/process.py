@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import getpass
 import shutil
 import sys
@@ -10,7 +11,13 @@ from pathlib import Path
 from agent.folder import AttemptFolder, Note
 from agent.runtimes.choice import DOCKERFILE, CannotRead, Choice, choose
 from agent.runtimes.cores import Cores
-from agent.runtimes.process_environment import Built, Environments, Interpreter, say
+from agent.runtimes.process_environment import (
+    Built,
+    Environments,
+    Interpreter,
+    end_builds,
+    say,
+)
 from agent.runtimes.program import limits_of, program_environment
 from agent.runtimes.protocol import CannotPrepare, Launch, News, Output, Preparation, Prepared
 from agent.runtimes.shim_runtime import ShimRuntime, StartHost
@@ -48,6 +55,7 @@ class ProcessRuntime(ShimRuntime):
 
     async def open(self) -> None:
         self._root.mkdir(mode=0o755, parents=True, exist_ok=True)
+        await asyncio.to_thread(end_builds, self._root)
         await super().open()
 
     async def prepare(self, preparation: Preparation, output: Output) -> Prepared:

@@ -20,6 +20,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from agent.caches import COMPLETE, clean
 from agent.commands import run_command
 from agent.outputs import disk_usage
@@ -124,6 +126,17 @@ class Environments:
         measure = disk_usage if wanted else no_size
         rule = Rule(kept=self._kept, spared=0.0)
         return await asyncio.to_thread(clean, self._root, rule, in_use | building, wanted, measure)
+
+
+def end_builds(root: Path) -> None:
+    """Kills the builds that go on although the agent that began them was killed."""
+    for process in psutil.process_iter():
+        try:
+            if Path(process.cwd()).is_relative_to(root):
+                log.warning("killing a build that was left: %s", process.pid)
+                process.kill()
+        except (psutil.Error, OSError):
+            continue
 
 
 def no_size(_: Path) -> int:
