@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from agent.runtimes.docker_cgroup import ROOT as CGROUPS
 from agent.runtimes.docker_container import OWNER, owner_of
 from agent.runtimes.docker_engine import Engine, EngineError, Link
 from agent.runtimes.docker_threads import Threads
@@ -114,7 +115,12 @@ class SiblingHosts:
                 "CapDrop": ["ALL"],
                 "SecurityOpt": ["no-new-privileges"],
                 "GroupAdd": [str(group) for group in os.getgroups()],
-                "Binds": [f"{self._work}:{self._work}", f"{socket}:{self._engine.path}"],
+                "Binds": [
+                    f"{self._work}:{self._work}",
+                    f"{socket}:{self._engine.path}",
+                    # To read what jobs' containers use; its own view shows itself alone.
+                    f"{CGROUPS}:{CGROUPS}:ro",
+                ],
                 "LogConfig": {"Type": "none"},
             },
         }

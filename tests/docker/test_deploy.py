@@ -212,6 +212,7 @@ def test_agents_join_work_scale_and_are_replaced_in_the_middle_of_jobs(
     for job in long:
         ended = stack.client.wait(job.id, timeout=PATIENCE)
         assert (ended.state, ended.raw["attempt"]) == ("succeeded", 1)
+        assert ended.raw["attempts"][-1]["end"]["peak_memory"] > 1 << 20
         *ticks, last = printed(stack, job)
         assert last == "went on"
         assert ticks == [f"tick {number}" for number in range(len(ticks))]
