@@ -140,15 +140,21 @@ class Images:
 
     async def _build(self, build: Build, output: Output) -> None:
         heard = Heard(output)
+
+        def hear(text: str) -> None:
+            before = heard.layer
+            heard.hear(text)
+            if heard.layer not in ("", before):
+                self._leftovers.building(build.key, heard.layer)
+
         try:
-            await self._follow("/build", self._build_query(build), build.context(), heard.hear)
+            await self._follow("/build", self._build_query(build), build.context(), hear)
         except EngineError as error:
             full = out_of_space(f"{heard.error} {error}")
             reason = Reason.DISK_FULL if full else Reason.BUILD_FAILED
             raise CannotPrepare(heard.error or str(error), reason) from error
         finally:
-            if heard.layer:
-                await asyncio.shield(self._threads.run(remove_nameless, self._engine, heard.layer))
+            await asyncio.shield(self._threads.run(self._leftovers.built, build.key, heard.layer))
 
     def _build_query(self, build: Build) -> Query:
         limits = self._limits
@@ -238,11 +244,3 @@ class Heard:
 def say(output: Output) -> Say:
     """Into the job's log, as Stoker's own words."""
     return lambda text: output(Stream.STOKER, f"[stoker] {text}\n".encode())
-
-
-def remove_nameless(engine: Engine, layer: str) -> None:
-    """What a failed build leaves behind: it may hold a copy of a whole bundle."""
-    with contextlib.suppress(EngineError):
-        found = engine.image(layer)
-        if found is not None and not found.get("RepoTags") and not found.get("RepoDigests"):
-            engine.call("DELETE", f"/images/{layer}")

@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 REPOSITORY = "stoker-env"
 ENVIRONMENT = "stoker.environment"
 SHIMS = "stoker.shims"
+UNFINISHED = ".layer"
 CONFLICT, MISSING = 409, 404
 
 
@@ -66,6 +67,23 @@ class Leftovers:
         with contextlib.suppress(OSError):
             self._uses.mkdir(mode=0o755, exist_ok=True)
             (self._uses / key).touch()
+
+    def building(self, key: str, layer: str) -> None:
+        """Notes how far a build has come, for an agent that finds it cut off."""
+        with contextlib.suppress(OSError):
+            self._uses.mkdir(mode=0o755, exist_ok=True)
+            (self._uses / f"{key}{UNFINISHED}").write_text(layer)
+
+    def built(self, key: str, layer: str) -> None:
+        """The build is over. ``layer``: its last one, where no image came of it."""
+        if layer:
+            remove_nameless(self._engine, layer)
+        (self._uses / f"{key}{UNFINISHED}").unlink(missing_ok=True)
+
+    def drop_unfinished(self) -> None:
+        """What builds left whose agent died. Called before there are new ones."""
+        for note in self._uses.glob(f"*{UNFINISHED}"):
+            self.built(note.name.removesuffix(UNFINISHED), note.read_text())
 
     def clean(self, wanted: int) -> int:
         """How many containers and images were removed. Raises ``EngineError``."""
@@ -137,6 +155,14 @@ class Leftovers:
             for use in self._uses.iterdir():
                 if now - use.lstat().st_mtime > 2 * self._rule.unused:
                     use.unlink(missing_ok=True)
+
+
+def remove_nameless(engine: Engine, layer: str) -> None:
+    """What a build without an image leaves behind: it may hold a copy of a whole bundle."""
+    with contextlib.suppress(EngineError):
+        found = engine.image(layer)
+        if found is not None and not found.get("RepoTags") and not found.get("RepoDigests"):
+            engine.call("DELETE", f"/images/{layer}")
 
 
 def is_live(folder: AttemptFolder) -> bool:

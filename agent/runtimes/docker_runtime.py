@@ -70,6 +70,7 @@ class DockerRuntime(ShimRuntime):
         if reason:
             raise RuntimeError(reason)
         await super().open()
+        await self._threads.run(self._leftovers.drop_unfinished)
         await self.clean(0)
 
     async def prepare(self, preparation: Preparation, output: Output) -> Prepared:

@@ -67,6 +67,15 @@ class Shelf:
             self.engine.call("POST", f"/images/{made}/tag", {"repo": also, "tag": "1"})
         return made
 
+    def nameless(self) -> str:
+        """As a step of a build leaves it."""
+        holder = self.engine.call("POST", "/containers/create", None, {"Image": BASE})["Id"]
+        query = {"container": holder, "changes": f"LABEL x={uuid.uuid4().hex}"}
+        made: str = self.engine.call("POST", "/commit", query, {})["Id"]
+        self.engine.remove(holder)
+        self.images.append(made)
+        return made
+
     def has_container(self, container: str) -> bool:
         try:
             self.engine.container_state(container)
@@ -149,6 +158,15 @@ def test_an_image_that_a_container_uses_stays(
     shelf.containers.append(shelf.engine.call("POST", "/containers/create", None, body)["Id"])
     leftovers.clean(A_LOT)
     assert shelf.has_image(image)
+
+
+def test_what_a_build_left_whose_agent_died_goes(shelf: Shelf, leftovers: Leftovers) -> None:
+    layer, tagged = shelf.nameless(), shelf.image("")
+    leftovers.building("k1", layer[7:19])
+    leftovers.building("k2", tagged[7:19])
+    leftovers.drop_unfinished()
+    assert [shelf.has_image(layer), shelf.has_image(tagged)] == [False, True]
+    leftovers.drop_unfinished()
 
 
 async def test_what_a_runtime_makes_carries_its_mark(
