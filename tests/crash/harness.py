@@ -12,7 +12,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from multiprocessing.process import BaseProcess
@@ -26,13 +26,23 @@ from tests.crash.worlds import Server, World, world
 EVERYTHING = os.environ.get("STOKER_CRASH_POINTS") == "all"
 """Also at reads, also right before each effect, and at more times of what comes again."""
 SIDE_BY_SIDE = 6
-PATIENCE = 30.0
+PATIENCE = 25.0
 """Seconds that one world may take."""
-MOST = 3 if EVERYTHING else 2
+MOST = 3 if EVERYTHING else 1
 """Times of one effect at which the process is killed."""
 
 processes = multiprocessing.get_context("forkserver")
 processes.set_forkserver_preload(["tests.crash.child"])
+
+
+Play = Callable[[World], Awaitable[None]]
+
+
+def cases(plays: Sequence[Play], with_replica: Sequence[Play]) -> list[tuple[Play, int]]:
+    """Each play with one replica; with two only some of them, unless everything is wanted."""
+    return [(play, 1) for play in plays] + [
+        (play, 2) for play in (plays if EVERYTHING else with_replica)
+    ]
 
 
 @dataclass(frozen=True)
@@ -40,7 +50,7 @@ class Scenario:
     """What is asked of one service, and what has to be so in the end."""
 
     program: Program
-    play: Callable[[World], Awaitable[None]]
+    play: Play
     """Drives the service to the end and checks it; it may die and come back at any time."""
     replicas: int = 1
     """With more than one, those that are left go on alone."""

@@ -14,7 +14,7 @@ from types import FrameType
 OWN = ("services", "ui")
 """Where a call site is looked for first: these know why something is sent."""
 JOB = re.compile(r"^[0-9a-hjkmnp-tv-z]{8}-[0-9a-hjkmnp-tv-z]{4}$")
-HEX = re.compile(r"^[0-9a-f]{12,}$")
+HEX = re.compile(r"^[0-9a-f]{8}$|^[0-9a-f]{12,}$")
 READER = re.compile(r"^r[0-9a-f]{16}$")
 """The consumer of one who only reads."""
 READS = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -24,7 +24,7 @@ from services.archive.service import run as run_archive
 from services.upload.config import UploadConfig
 from services.upload.service import run as run_upload
 from tests.crash.child import Program
-from tests.crash.harness import Scenario, crash_everywhere
+from tests.crash.harness import Play, Scenario, cases, crash_everywhere
 from tests.crash.worlds import Server, World
 from tests.integration.house import House, dummy
 from tests.integration.test_scheduler import Worker, in_state, submit, until
@@ -218,15 +218,14 @@ PLAYS = [
 ]
 
 
-def program(play: Callable[[World], Awaitable[None]]) -> Program:
+def program(play: Play) -> Program:
     lost_after = 1.0 if play is a_lost_worker else 30.0
     return Program("scheduler", {"sweep_every": 0.3, "lost_after": lost_after}, SOON)
 
 
-@pytest.mark.parametrize("play", PLAYS)
-@pytest.mark.parametrize("replicas", [1, 2])
+@pytest.mark.parametrize(("play", "replicas"), cases(PLAYS, [a_retry, a_lost_worker]))
 async def test_jobs_survive_a_crash_anywhere(
-    worlds: Server, tmp_path: Path, play: Callable[[World], Awaitable[None]], replicas: int
+    worlds: Server, tmp_path: Path, play: Play, replicas: int
 ) -> None:
     outcome = await crash_everywhere(worlds, Scenario(program(play), play, replicas), tmp_path)
     outcome.check(at_least=8)

@@ -121,7 +121,6 @@ async def world(config: BusConfig, folder: Path, declared: bool) -> AsyncIterato
     folder.mkdir()
     async with Bus.connect(config) as bus:
         if declared:
-            await layout.declare_stream(bus, layout.JOBS, 1)
-            await layout.declare_durable(bus, replace(layout.ARCHIVE, ack_wait=REDELIVERED))
             await layout.declare(bus)
+            await layout.declare_durable(bus, replace(layout.ARCHIVE, ack_wait=REDELIVERED))
         yield World(bus, config, folder)
