@@ -166,13 +166,12 @@ class Bus:
         """Publishes into the subject's stream; the sequence that the stream gave it.
 
         Raises ``Conflict`` (an expectation did not hold), ``StoreFull``, ``Unanswered`` (it may
-        have been stored all the same), ``NotFound`` (no stream takes the subject).
+        have been stored all the same). A stream whose leader is being elected is not told from one
+        that does not exist: both are ``Unanswered``.
         """
         try:
             reply = await ask(client or self.nc, subject, data, timeout, headers)
-        except NoRespondersError as error:
-            raise NotFound(f"no stream takes {subject}") from error
-        except (NatsTimeout, ConnectionClosedError) as error:
+        except (NatsTimeout, NoRespondersError, ConnectionClosedError) as error:
             raise Unanswered(subject, timeout) from error
         except Error as error:
             raise BusError(f"{subject} was not stored: {error}") from error

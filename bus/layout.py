@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
 from dataclasses import dataclass
 from typing import Any
 
 from bus import subjects
 from bus.connection import Bus, JetStreamError
-from bus.errors import NotFound
+from bus.errors import NotFound, Unanswered
 from schemas.worker import ClassRecord
+
+log = logging.getLogger(__name__)
 
 MAX_CONSUMERS = 20_000
 """nats-server 2.15 stops at 1,000 a stream by default; every reader of a log counts."""
@@ -19,6 +23,12 @@ ACK_WAIT = 5
 """Seconds after which an unclaimed ticket is offered again."""
 STREAM_EXISTS = 10058
 CONSUMER_EXISTS = frozenset({10013, 10148})
+NOT_YET = frozenset({10005, 10008, 10009})
+"""No servers for that many replicas, no leader of the cluster, not asked the leader."""
+CLUSTER_READY = 30.0
+"""Seconds that a cluster may take to choose its leader; an election takes 4 to 9."""
+AGAIN = 0.5
+"""Seconds between two tries."""
 MEBIBYTE = 1 << 20
 
 
@@ -164,7 +174,24 @@ def class_durable(pool: str, class_name: str) -> Durable:
 
 
 async def declare(bus: Bus, replicas: int = 1) -> None:
-    """Makes what is missing and leaves alone what is there. Safe to call at every start."""
+    """Makes what is missing and leaves alone what is there. Safe to call at every start.
+
+    Waits for a cluster that has no leader yet, or too few servers; raises ``BusError``.
+    """
+    deadline = time.monotonic() + CLUSTER_READY
+    while True:
+        try:
+            await declare_all(bus, replicas)
+            return
+        except (Unanswered, JetStreamError) as error:
+            late = time.monotonic() > deadline
+            if late or (isinstance(error, JetStreamError) and error.code not in NOT_YET):
+                raise
+            log.info("the streams cannot be made yet: %s", error)
+        await asyncio.sleep(AGAIN)
+
+
+async def declare_all(bus: Bus, replicas: int) -> None:
     await asyncio.gather(*(declare_stream(bus, stream, replicas) for stream in STREAMS))
     await asyncio.gather(*(declare_durable(bus, durable) for durable in DURABLES))
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import time
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 from bus import subjects
 from bus.codec import decode, encode
-from bus.connection import Bus
-from bus.errors import NotFound
+from bus.connection import API_TIMEOUT, Bus
+from bus.errors import NotFound, Unanswered
 from bus.follow import Delivery, follow
 from bus.headers import EXPECTED, EXPECTED_SUBJECT
 from schemas.job import Fact, JobFact, Record
+
+BEHIND_AGAIN = 0.1
+"""Seconds after which a server that is behind is asked again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +46,26 @@ class Records:
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
 
-    async def get(self, job: str) -> Stored:
-        """The newest record, read from the stream's leader; raises ``NotFound``."""
+    async def get(self, job: str, known: int = 0) -> Stored:
+        """The newest record, read from the stream's leader; raises ``NotFound``.
+
+        With ``known`` never an older one than that sequence: a server that was just elected may
+        answer before it has taken in what the one before it had acknowledged.
+        """
+        deadline = time.monotonic() + API_TIMEOUT
+        while True:
+            try:
+                stored = await self._get(job)
+                if stored.sequence >= known:
+                    return stored
+            except NotFound:
+                if not known:
+                    raise
+            if time.monotonic() > deadline:
+                raise Unanswered(f"the stream is behind {known}: {job}", API_TIMEOUT)
+            await asyncio.sleep(BEHIND_AGAIN)
+
+    async def _get(self, job: str) -> Stored:
         try:
             answer = await self._bus.api("STREAM.MSG.GET.JOBS", {"last_by_subj": subjects.job(job)})
         except NotFound as error:

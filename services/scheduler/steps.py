@@ -68,7 +68,7 @@ class Steps:
                 )
             except (Conflict, Unanswered) as error:
                 log.info("%s: %s", job, error)
-                stored = await self._records.get(job)
+                stored = await self._records.get(job, known=stored.sequence)
                 continue
             self._note(decision, sequence)
             await self._follow(decision)
@@ -77,7 +77,7 @@ class Steps:
 
     async def _newer(self, stored: Stored) -> Stored | None:
         """What the stream holds, if this replica's memory lags behind it."""
-        fresh = await self._records.get(stored.record.id)
+        fresh = await self._records.get(stored.record.id, known=stored.sequence)
         return fresh if fresh.sequence != stored.sequence else None
 
     def wrote(self, sequence: int) -> bool:
