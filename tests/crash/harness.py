@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from itertools import count
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 from tests.crash.child import Life, Program, main
 from tests.crash.hook import Crash
@@ -59,6 +60,8 @@ class Scenario:
     """Whether the streams are there from the beginning."""
     ends: bool = False
     """Whether the program ends by itself."""
+    prepare: Callable[[Path], dict[str, Any]] | None = None
+    """Makes what lies in the world's folder before the service starts; more settings for it."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +137,7 @@ async def play(attempt: Attempt) -> str:
         async with (
             asyncio.timeout(PATIENCE),
             world(life.bus, life.folder, scenario.declared) as here,
-            supervised(attempt, here),
+            supervised(prepared(attempt), here),
         ):
             await scenario.play(here)
     except BaseExceptionGroup as group:
@@ -145,6 +148,14 @@ async def play(attempt: Attempt) -> str:
     except Exception as error:
         return told(attempt, error)
     return ""
+
+
+def prepared(attempt: Attempt) -> Attempt:
+    life, prepare = attempt.life, attempt.scenario.prepare
+    if prepare is None:
+        return attempt
+    program = replace(life.program, config={**life.program.config, **prepare(life.folder)})
+    return replace(attempt, life=replace(life, program=program))
 
 
 def told(attempt: Attempt, error: BaseException) -> str:

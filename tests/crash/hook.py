@@ -138,6 +138,12 @@ class Hook:
                     return act()
                 return hook.around_call(f"sqlite > {' '.join(sql.split()[:4])}", act)
 
+            def executescript(self, script: str) -> sqlite3.Cursor:
+                def act() -> sqlite3.Cursor:
+                    return sqlite3.Connection.executescript(self, script)
+
+                return hook.around_call(f"sqlite > script {script.split()[0]}", act)
+
             def commit(self) -> None:
                 hook.around_call("sqlite > commit", lambda: sqlite3.Connection.commit(self))
 
