@@ -1,0 +1,95 @@
+"""Three nats-servers on this machine, set up by the files under ``deploy/cluster``."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bus.connection import Bus
+from bus.server import ServerConfig, find_binary
+
+CONFIG = Path(__file__).parents[2] / "deploy" / "cluster" / "nats.conf"
+NAMES = ("nats-1", "nats-2", "nats-3")
+
+
+@dataclass
+class Cluster:
+    """Three servers, each with a folder of its own."""
+
+    folder: Path
+    ports: dict[str, tuple[int, int]]
+    """For clients and for the other servers."""
+    processes: dict[str, asyncio.subprocess.Process] = field(default_factory=dict)
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        return tuple(f"nats://127.0.0.1:{port}" for port, _ in self.ports.values())
+
+    def configuration(self, name: str) -> Path:
+        """The file as it is deployed, with addresses and folder of this machine."""
+        client, route = self.ports[name]
+        text = CONFIG.read_text()
+        for deployed, here in {
+            "0.0.0.0:4222": f"127.0.0.1:{client}",
+            "0.0.0.0:6222": f"127.0.0.1:{route}",
+            "/var/lib/nats": str(self.folder / name),
+            **{f"{other}:6222": f"127.0.0.1:{ports[1]}" for other, ports in self.ports.items()},
+        }.items():
+            assert deployed in text, deployed
+            text = text.replace(deployed, here)
+        path = self.folder / f"{name}.conf"
+        path.write_text(text)
+        return path
+
+    async def start(self, name: str) -> None:
+        with open(self.folder / f"{name}.log", "ab") as output:
+            self.processes[name] = await asyncio.create_subprocess_exec(
+                str(find_binary(ServerConfig(self.folder))), "-c", str(self.configuration(name)),
+                stdout=output, stderr=output, env={**os.environ, "NATS_NAME": name},
+            )  # fmt: skip
+
+    async def kill(self, name: str) -> None:
+        self.processes[name].send_signal(signal.SIGKILL)
+        await self.processes[name].wait()
+
+
+@contextlib.asynccontextmanager
+async def cluster(folder: Path) -> AsyncIterator[Cluster]:
+    ports = free_ports(6)
+    made = Cluster(folder, dict(zip(NAMES, zip(ports[:3], ports[3:], strict=True), strict=True)))
+    try:
+        for name in NAMES:
+            await made.start(name)
+        yield made
+    finally:
+        for process in made.processes.values():
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+
+
+def free_ports(number: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+async def leader_of(bus: Bus, stream: str) -> str:
+    info = await bus.api(f"STREAM.INFO.{stream}")
+    return str(info["cluster"]["leader"])
+
+
+async def current(bus: Bus, stream: str) -> bool:
+    """Whether all three servers have all of it."""
+    info = (await bus.api(f"STREAM.INFO.{stream}"))["cluster"]
+    return len(info["replicas"]) == 2 and all(
+        replica["current"] and not replica.get("lag") for replica in info["replicas"]
+    )
