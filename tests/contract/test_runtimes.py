@@ -187,21 +187,6 @@ async def test_a_plain_process_runs_on_as_many_cores_as_it_asked_for(
     assert printed == [1, 1, len(own_cores())]
 
 
-async def test_children_of_a_thread_do_not_outlive_the_program(begin: Begin, kind: str) -> None:
-    if kind == "dummy":
-        pytest.skip("the dummy has no children")
-    code = (
-        "import subprocess, sys, time\nfrom threading import Thread\n"
-        "def begin():\n"
-        "    subprocess.Popen(['sleep', '50'], start_new_session=True)\n    time.sleep(50)\n"
-        "Thread(target=begin, daemon=True).start()\ntime.sleep(0.3)\nprint('done')"
-    )
-    attempt = begin(Program(code))
-    async with asyncio.timeout(4 * NEAR):
-        exit = await attempt.run()
-    assert (exit.code, attempt.output(Stream.STDOUT)) == (0, b"done\n")
-
-
 async def test_arguments_and_environment_arrive(begin: Begin, kind: str) -> None:
     if kind == "dummy":
         pytest.skip("the dummy runs nothing")
