@@ -39,12 +39,12 @@ class ServerClock:
         """Asks the server; where it does not answer, the clock goes on as it was."""
         sent = time.monotonic()
         try:
-            info = await self._bus.api("STREAM.INFO.JOBS")
+            told = await server_time(self._bus, "JOBS")
         except BusError as error:
             log.info("the server's time is not known anew: %s", error)
             return
         middle = (sent + time.monotonic()) / 2
-        self._offset = datetime.fromisoformat(info["ts"]).timestamp() - middle
+        self._offset = told - middle
         apart = time.time() - self.now()
         if abs(apart) > APART and not self._told:
             self._told = True
@@ -53,3 +53,9 @@ class ServerClock:
     def now(self) -> float:
         """Unix seconds."""
         return time.monotonic() + self._offset
+
+
+async def server_time(bus: Bus, stream: str) -> float:
+    """Unix seconds by the clock that stamps the stream's messages: to be compared with these."""
+    info = await bus.api(f"STREAM.INFO.{stream}")
+    return datetime.fromisoformat(info["ts"]).timestamp()

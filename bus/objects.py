@@ -20,6 +20,7 @@ from nats.aio.client import Client
 from nats.errors import ConnectionClosedError, NoRespondersError
 from nats.errors import TimeoutError as NatsTimeout
 
+from bus.clock import server_time
 from bus.connection import API_TIMEOUT, Bus
 from bus.errors import Corrupt, NotFound, Unanswered
 from bus.follow import follow, stored_time
@@ -175,12 +176,14 @@ class Objects:
 
     async def sweep(self, bucket: str, age: float) -> int:
         """Frees chunks without a name whose last one came ``age`` seconds ago; their objects."""
+        now = await server_time(self._bus, f"OBJ_{bucket}")
         orphans = await self._chunk_subjects(bucket)
         async for info in self.list(bucket):
             orphans.discard(info.chunk_subject)
         freed = 0
         for subject in orphans:
-            if await self._last_time(bucket, subject) < time.time() - age:
+            last = await self._last_time(bucket, subject)
+            if last is not None and last < now - age:
                 await self._purge(bucket, subject)
                 freed += 1
         return freed
@@ -195,12 +198,12 @@ class Objects:
             if not page or len(found) >= info.get("total", 0):
                 return found
 
-    async def _last_time(self, bucket: str, subject: str) -> float:
-        """When the last chunk was stored; now, where there is none any more."""
+    async def _last_time(self, bucket: str, subject: str) -> float | None:
+        """When the last chunk was stored; None where there is none any more."""
         try:
             found = await self._bus.api(f"STREAM.MSG.GET.OBJ_{bucket}", {"last_by_subj": subject})
         except NotFound:
-            return time.time()
+            return None
         return stored_time(found["message"])
 
     async def _abandon(self, put: Put) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from typing import Any
 
 from bus import layout, subjects
+from bus.clock import ServerClock
 from bus.connection import Bus
 from bus.consume import Done, Later, Outcome, consume
 from bus.errors import BusError, NotFound
@@ -19,6 +19,7 @@ from bus.serve import Route, serve
 from schemas.job import Attempt, Record
 from schemas.requests import LogEnd, LogPosition
 from services.archive.config import ArchiveConfig
+from services.archive.quiet import Quiet
 from services.archive.sealing import Rank, Sealer, last_message
 
 log = logging.getLogger(__name__)
@@ -32,7 +33,9 @@ MOST_LATE = 10_000
 async def run(bus: Bus, config: ArchiveConfig) -> None:
     """Until cancelled; replicas share the work."""
     archive = Archive(bus, config)
+    await archive.clock.look()
     async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(archive.clock.keep())
         tasks.create_task(archive.sweep())
         tasks.create_task(archive.sweep_orphans())
         tasks.create_task(
@@ -51,6 +54,8 @@ class Archive:
         self._bus = bus
         self._config = config
         self._sealer = Sealer(bus)
+        self.clock = ServerClock(bus)
+        self._quiet = Quiet()
         self._records = Records(bus)
         self._full = False
         """Whether the stream is half full."""
@@ -64,17 +69,17 @@ class Archive:
     async def on_end(self, delivery: Delivery) -> Outcome:
         """Seals every attempt that has ended, once it has rested and its log is whole."""
         record = read_change(delivery).record
-        rest = delivery.time + self._config.seal_after - time.time()
+        rest = delivery.time + self._config.seal_after - self.clock.now()
         if rest > 0 and not self._full:
-            return Later(rest)
+            return Later(min(rest, self._config.seal_after))
         for attempt in record.attempts:
             if final_offset(record, attempt.number, 0) is None:
                 continue
-            if not await self._seal(record, attempt, delivery.time):
+            if not await self._seal(record, attempt):
                 return Later(min(MISSING_AGAIN, self._config.late))
         return Done()
 
-    async def _seal(self, record: Record, attempt: Attempt, ended: float) -> bool:
+    async def _seal(self, record: Record, attempt: Attempt) -> bool:
         """False where the rest of the log may still come, or another replica is at it.
 
         The log of a lost attempt stays open until its job has ended: its worker may come back.
@@ -86,7 +91,7 @@ class Archive:
             assert final is not None
             if final == 0:
                 continue
-            if final != UNTOLD and await self._may_come(rank, final, ended):
+            if final != UNTOLD and await self._may_come(rank, final):
                 return False
             open_yet = final == UNTOLD and not record.state.ended
             index = await self._sealer.seal(rank, None if open_yet else max(final, 0))
@@ -94,13 +99,12 @@ class Archive:
                 return False
         return True
 
-    async def _may_come(self, rank: Rank, final: int, ended: float) -> bool:
+    async def _may_come(self, rank: Rank, final: int) -> bool:
         """Whether the log lacks its end and somebody may still be sending it."""
         last = await last_message(self._bus, rank)
         if last is not None and last.end >= final:
             return False
-        quiet = time.time() - max(ended, last.time if last else 0.0)
-        if quiet > self._config.late:
+        if self._quiet.seconds(rank, last.sequence if last else 0) > self._config.late:
             return False
         index = await self._sealer.index(rank)
         return index is None or index.settled < final

@@ -9,7 +9,6 @@ import hashlib
 import logging
 import secrets
 import tempfile
-import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -238,7 +237,7 @@ class Uploads:
         while True:
             try:
                 async for info in self._objects.list("uploads"):
-                    if time.time() - info.modified > self._config.abandoned_after:
+                    if self._clock.now() - info.modified > self._config.abandoned_after:
                         await self._objects.delete("uploads", info.name)
                 for bucket in ("uploads", "bundles"):
                     freed = await self._objects.sweep(bucket, ORPHANS_AFTER)

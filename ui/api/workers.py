@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
-
 from aiohttp import web
 
+from bus.clock import server_time
 from bus.codec import decode
 from bus.errors import Corrupt, NotFound
 from bus.kv import Bucket
@@ -29,7 +28,7 @@ async def workers_of(app: web.Application) -> tuple[WorkerView, ...]:
         entries = await Bucket(app[BUS], "workers").all()
     except NotFound:
         return ()
-    now = time.time()
+    now = await server_time(app[BUS], "KV_workers")
     views = []
     for name, entry in sorted(entries.items()):
         try:
