@@ -93,7 +93,8 @@ class DockerRuntime(ShimRuntime):
 
     @property
     def disk(self) -> Path | None:
-        return self._root if self._root is not None and self._root.is_dir() else None
+        # Not visible from a container, nor where somebody else's folder hides it.
+        return self._root if self._root is not None and os.path.isdir(self._root) else None
 
     async def close(self) -> None:
         await super().close()
