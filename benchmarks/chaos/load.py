@@ -22,13 +22,17 @@ import socket, sys, time
 lines, burst, pause = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
 print("begun in", socket.gethostname(), flush=True)
 for start in range(0, lines, burst):
-    print("\\n".join(f"line {n}" for n in range(start, min(lines, start + burst))), flush=True)
+    now = time.time()
+    numbers = range(start, min(lines, start + burst))
+    print("\\n".join(f"line {n} at {now:.3f}" for n in numbers), flush=True)
     time.sleep(pause)
 """
 LIVE = 7
 """Jobs that are live at one time."""
 CANCELLED = 0.08
 """Share of jobs that somebody cancels."""
+EXCLUSIVE = 0.2
+"""Share of jobs that must never run twice at one time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,7 @@ class Asked:
     id: str
     lines: int
     cancelled: bool = False
+    exclusive: bool = False
 
 
 @dataclass
@@ -73,14 +78,16 @@ class Load:
         burst = self.chance.choice((1, 1, 5, 200))
         pause = self.chance.choice((0.02, 0.1, 0.4))
         lines = max(1, int(seconds / pause)) * burst
+        exclusive = self.chance.random() < EXCLUSIVE
         spec = {
             "name": "chaos",
+            "exclusive": exclusive,
             "arguments": [str(lines), str(burst), str(pause)],
             "grace": 2,
             "resources": {"cpus": 0.25, "memory": "64m"},
         }
         job = await self.requests.submit(spec)
-        self.jobs[job] = Asked(job, lines)
+        self.jobs[job] = Asked(job, lines, exclusive=exclusive)
         return job
 
     async def watch(self, bus: Bus) -> None:

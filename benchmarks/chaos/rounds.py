@@ -22,7 +22,7 @@ ROUND = 11.0
 COLUMNS = (
     *("date", "commit", "seed", "rounds", "faults", "jobs", "attempts", "lines", "cancelled"),
     *("gave up", "jobs lost", "two winners", "wrong ends", "lines lost", "doubled"),
-    *("containers left", "shims left"),
+    *("containers left", "shims left", "ran twice"),
 )
 HEADING = f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|\n"
 
@@ -43,6 +43,7 @@ class Run:
             time.strftime("%Y-%m-%d %H:%M"), commit(), self.seed, self.rounds,
             faults.told(self.faults), v.jobs, v.attempts, v.lines, v.cancelled, v.gave_up,
             v.lost, v.winners, v.wrong, v.lines_lost, v.lines_doubled, v.containers, v.shims,
+            v.twice,
         )  # fmt: skip
         return "| " + " | ".join(str(value) for value in values) + " |\n"
 
@@ -121,6 +122,7 @@ async def figures(rounds: int, seed: int, file: Path) -> list[Figure]:
         ("lines doubled", v.lines_doubled, ""),
         ("containers left behind", v.containers, ""),
         ("shims left behind", v.shims, ""),
+        ("exclusive jobs that ran twice at one time", v.twice, ""),
     )
     return [
         Figure(f"{rounds} rounds: {name}", count, "", bar=0.0, note=told)

@@ -7,6 +7,7 @@ import re
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from benchmarks.chaos.house import House
@@ -16,7 +17,7 @@ PATIENCE = 150.0
 """Seconds after the last fault in which every job has to end."""
 SETTLE = 30.0
 """Seconds in which containers and shims have to be gone."""
-LINE = re.compile(r"^line (\d+)$", re.MULTILINE)
+LINE = re.compile(r"^line (\d+) at (\d+\.\d+)$", re.MULTILINE)
 ENDS = ("succeeded", "failed", "cancelled")
 INFRASTRUCTURE = ("worker_lost", "agent_error", "engine_restarted", "lease_expired", "preempted")
 
@@ -39,6 +40,8 @@ class Verdict:
     lines_doubled: int = 0
     containers: int = 0
     shims: int = 0
+    twice: int = 0
+    """Exclusive jobs of which two attempts printed at one time."""
     lines: int = 0
     troubles: list[str] = field(default_factory=list)
 
@@ -63,6 +66,9 @@ async def judged(house: House, load: Load) -> Verdict:
         judge_record(verdict, asked, record, load.ends.get(asked.id, {}))
         if record["state"] == "succeeded":
             judge_log(verdict, asked, record, await log_of(load, asked.id))
+        if asked.exclusive and len(record["attempts"]) > 1:
+            logs = [await log_of(load, asked.id, a["number"]) for a in record["attempts"]]
+            judge_exclusive(verdict, asked, record, logs)
     await settle(house, verdict)
     return verdict
 
@@ -110,8 +116,10 @@ def succeeded(end: dict[str, Any]) -> bool:
     return bool(end["reason"] == "exit" and end["exit_code"] == 0)
 
 
-async def log_of(load: Load, job: str) -> str:
+async def log_of(load: Load, job: str, attempt: int = 0) -> str:
+    """Of the newest attempt, or of another."""
     url = f"{load.requests.house.url}/api/v1/jobs/{job}/log"
+    url += f"?attempt={attempt}" if attempt else ""
     for _ in range(3):
         try:
             async with load.requests.house.http.get(url) as answer:
@@ -123,7 +131,7 @@ async def log_of(load: Load, job: str) -> str:
 
 
 def judge_log(verdict: Verdict, asked: Asked, record: dict[str, Any], text: str) -> None:
-    numbers = [int(number) for number in LINE.findall(text)]
+    numbers = [int(number) for number, _ in LINE.findall(text)]
     counts = Counter(numbers)
     lost = sum(1 for number in range(asked.lines) if not counts[number])
     doubled = len(numbers) - len(counts) + max(0, text.count("begun in ") - 1)
@@ -138,6 +146,17 @@ def judge_log(verdict: Verdict, asked: Asked, record: dict[str, Any], text: str)
         )
         said = [line for line in text.splitlines() if not LINE.match(line)]
         verdict.trouble(asked.id, f"{words}; beside them: {said[:6]}", record)
+
+
+def judge_exclusive(
+    verdict: Verdict, asked: Asked, record: dict[str, Any], logs: list[str]
+) -> None:
+    """Each attempt's last line, as far as it is known, comes before the next one's first."""
+    times = [[float(at) for _, at in LINE.findall(log)] for log in logs]
+    printed = [(one[0], one[-1]) for one in times if one]
+    if any(after[0] < before[1] for before, after in pairwise(printed)):
+        verdict.twice += 1
+        verdict.trouble(asked.id, f"exclusive, and two ran at one time: {printed}", record)
 
 
 async def settle(house: House, verdict: Verdict) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from benchmarks.chaos.load import Asked
-from benchmarks.chaos.verdict import Verdict, judge_log, judge_record
+from benchmarks.chaos.verdict import Verdict, judge_exclusive, judge_log, judge_record
 
 ASKED = Asked("job", 3)
 BEGUN = "begun in 4f\n"
@@ -28,18 +28,22 @@ def read(text: str) -> Verdict:
 
 
 def test_a_log_with_every_line_once_is_clean() -> None:
-    assert read(f"[stoker] hello\n{BEGUN}line 0\nline 1\nline 2\n").clean
+    assert read(f"[stoker] hello\n{BEGUN}line 0 at 1.0\nline 1 at 1.1\nline 2 at 1.2\n").clean
 
 
 @pytest.mark.parametrize(
     ("text", "lost", "doubled"),
     [
-        (f"{BEGUN}line 0\nline 2\n", 1, 0),
-        (f"{BEGUN}line 0\nline 1\n", 1, 0),
-        (f"{BEGUN}line 0\n[stoker: 7 bytes of the log are missing here]\nline 2\n", 1, 0),
-        (f"{BEGUN}line 0\nline 1\nline 1\nline 2\n", 0, 1),
-        (f"{BEGUN}line 0\nline 1\nline 2\nline 3\n", 0, 1),
-        (f"{BEGUN}{BEGUN}line 0\nline 1\nline 2\n", 0, 1),
+        (f"{BEGUN}line 0 at 1.0\nline 2 at 1.2\n", 1, 0),
+        (f"{BEGUN}line 0 at 1.0\nline 1 at 1.1\n", 1, 0),
+        (
+            f"{BEGUN}line 0 at 1.0\n[stoker: 7 bytes of the log are missing here]\nline 2 at 1.2\n",
+            1,
+            0,
+        ),
+        (f"{BEGUN}line 0 at 1.0\nline 1 at 1.1\nline 1 at 1.1\nline 2 at 1.2\n", 0, 1),
+        (f"{BEGUN}line 0 at 1.0\nline 1 at 1.1\nline 2 at 1.2\nline 3 at 1.3\n", 0, 1),
+        (f"{BEGUN}{BEGUN}line 0 at 1.0\nline 1 at 1.1\nline 2 at 1.2\n", 0, 1),
         ("not read: ClientError()", 3, 0),
     ],
 )
@@ -50,7 +54,7 @@ def test_a_lost_or_doubled_line_is_counted(text: str, lost: int, doubled: int) -
 
 
 def test_lines_out_of_order_are_a_trouble() -> None:
-    assert not read(f"{BEGUN}line 0\nline 2\nline 1\n").clean
+    assert not read(f"{BEGUN}line 0 at 1.0\nline 2 at 1.2\nline 1 at 1.1\n").clean
 
 
 @pytest.mark.parametrize(
@@ -73,3 +77,19 @@ def test_a_job_that_is_lost_or_wins_twice_is_counted(
     judge_record(verdict, ASKED, found, ends)
     got = {name: getattr(verdict, name) for name in ("lost", "winners", "wrong")}
     assert got == {name: int(name == counted) for name in got}
+
+
+@pytest.mark.parametrize(
+    ("logs", "twice"),
+    [
+        (["line 0 at 1.0\nline 1 at 2.0\n", "line 0 at 2.5\n"], 0),
+        (["line 0 at 1.0\nline 1 at 2.0\n", "", "line 0 at 1.5\n"], 1),
+        (["", "line 0 at 1.5\n"], 0),
+    ],
+)
+def test_an_exclusive_job_that_ran_twice_at_one_time_is_counted(
+    logs: list[str], twice: int
+) -> None:
+    verdict = Verdict()
+    judge_exclusive(verdict, ASKED, record(), logs)
+    assert verdict.twice == twice
