@@ -168,7 +168,12 @@ def line_of(record: Record) -> Line:
 
 
 def line_up(pool: PoolJobs, record: Record) -> None:
-    bisect.insort(pool.lines.setdefault(line_of(record), []), (order(record), record.id))
+    """Into its line, once: a fact that leaves it waiting puts a second entry into ``delayed``."""
+    line = pool.lines.setdefault(line_of(record), [])
+    place = (order(record), record.id)
+    at = bisect.bisect_left(line, place)
+    if line[at : at + 1] != [place]:
+        line.insert(at, place)
 
 
 def step_out(pool: PoolJobs, record: Record) -> None:

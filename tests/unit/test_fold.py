@@ -63,6 +63,16 @@ def test_a_retry_that_is_cancelled_meanwhile_never_comes_due() -> None:
     assert (fold.come_due("default", 49.0), waiting(fold)) == (None, [])
 
 
+def test_a_retry_of_which_a_refusal_is_noted_stands_in_its_line_once() -> None:
+    fold, one = Fold(), job(0, not_before=50.0)
+    fold.apply(one, 1, Fact.RETRYING)
+    fold.apply(one, 2, Fact.REFUSED)
+    fold.come_due("default", 50.0)
+    assert waiting(fold) == [[one.id]]
+    fold.apply(one.model_copy(update={"state": State.FAILED}), 3, Fact.FAILED)
+    assert waiting(fold) == []
+
+
 def test_what_a_worker_holds_is_forgotten_when_it_ends() -> None:
     attempt = Attempt(number=1, worker="w1", claim="c", nonce="n", granted_at=0.0)
     fold, one = Fold(), job(0, State.RUNNING, attempt=1, attempts=(attempt,))
