@@ -10,6 +10,10 @@ from schemas.worker import AttemptKey, Claim, Report
 from services.scheduler.retries import backoff, retries_left
 
 
+SUPERSEDED = frozenset({Reason.WORKER_LOST, Reason.PREEMPTED})
+"""What ends an attempt of which its worker did not say that it is over."""
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One fact and the record after it."""
@@ -150,6 +154,8 @@ def refused(record: Record, told: Report, now: float) -> Step | Already:
         return Already()
     if said_by.refused or (said_by.number == record.attempt and said_by.end is None):
         return Already()
+    if said_by.end is not None and said_by.end.reason not in SUPERSEDED:
+        return Already()  # it told its end itself: this is only late
     said = f"{said_by.worker} said {told.fact} of attempt {said_by.number} when it was superseded"
     attempts = with_attempt(record, said_by.model_copy(update={"refused": True}))
     return step(record, Fact.REFUSED, now, said, attempts=attempts)

@@ -155,3 +155,10 @@ def test_waiting_for_too_long_ends_a_job_and_each_attempt_waits_anew() -> None:
     assert (over.state, over.reason) == (State.FAILED, Reason.QUEUE_TIMEOUT)
     assert over.detail == "no worker took it within 60 s"
     assert isinstance(transitions.overdue(started(queue_timeout=60), NOW * 9), Already)
+
+
+def test_what_comes_late_from_an_attempt_that_told_its_end_is_not_noted() -> None:
+    over = step(transitions.report(started(), told(Fact.SUCCEEDED, end=end()), NOW))
+    late = told(Fact.BUILDING)
+    assert isinstance(transitions.report(over, late, NOW), Refusal)
+    assert isinstance(transitions.refused(over, late, NOW), Already)
