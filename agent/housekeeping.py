@@ -22,7 +22,7 @@ from agent.surplus import HOUR
 
 log = logging.getLogger(__name__)
 
-ROUND_EVERY = 300.0
+ROUND_EVERY = 60.0
 HURRY_EVERY = 5.0
 FRUITLESS = 15.0
 """Seconds between two rounds: while there is room; after one that made some where there was none,

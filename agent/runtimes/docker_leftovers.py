@@ -41,14 +41,16 @@ class Container:
     """Unix seconds of its end, or of its making where it never ran."""
     live: bool
     """Its attempt is not over."""
+    forgotten: bool = False
+    """Its attempt's folder is gone: all that it printed is stored."""
 
 
 def dead(containers: Iterable[Container], now: float, short: bool) -> list[Container]:
-    """Those that go: what runs for nobody at once, what has ended after an hour. Pure."""
+    """Those that go: what nobody waits for at once, what has ended after an hour. Pure."""
     return [
         one
         for one in containers
-        if not one.live and (one.running or short or now - one.quiet_since > HOUR)
+        if not one.live and (one.running or one.forgotten or short or now - one.quiet_since > HOUR)
     ]
 
 
@@ -120,8 +122,9 @@ class Leftovers:
         running = bool(state["Running"])
         folder = told["Labels"].get("stoker.folder")
         live = running if folder is None else is_live(AttemptFolder(Path(folder)))
+        forgotten = folder is not None and not os.path.exists(folder)
         ended = seconds_of(state.get("FinishedAt", "")) or float(told["Created"])
-        return Container(told["Id"], running, ended, live)
+        return Container(told["Id"], running, ended, live, forgotten)
 
     def _images(self) -> list[Thing]:
         query = {"filters": json.dumps({"label": [ENVIRONMENT, f"{OWNER}={self.owner}"]})}

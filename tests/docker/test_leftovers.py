@@ -115,10 +115,12 @@ def test_containers_of_attempts_that_are_over_go(
     over = shelf.attempt("over.1", over=True, owner=own)
     live = shelf.attempt("live.1", over=False, owner=own, command="sleep 60")
     nobodys = shelf.attempt("gone.1", over=False, owner=own, command="sleep 60")
-    (tmp_path / "attempts" / "gone.1").rename(tmp_path / "elsewhere")
+    stopped = shelf.attempt("stop.1", over=False, owner=own)
+    for name in ("gone.1", "stop.1"):
+        (tmp_path / "attempts" / name).rename(tmp_path / name)
     leftovers.clean(0)
-    there = [shelf.has_container(one) for one in (over, live, nobodys)]
-    assert there == [True, True, False]
+    there = [shelf.has_container(one) for one in (over, live, nobodys, stopped)]
+    assert there == [True, True, False, False]
     leftovers.clean(1)
     assert [shelf.has_container(one) for one in (over, live)] == [False, True]
 

@@ -24,6 +24,7 @@ NOW = 1_000_000.0
         (Container("ending", running=False, quiet_since=0, live=True), False, False),
         (Container("forgotten", running=True, quiet_since=NOW, live=False), True, True),
         (Container("old", running=False, quiet_since=NOW - 2 * HOUR, live=False), True, True),
+        (Container("gone", running=False, quiet_since=NOW, live=False, forgotten=True), True, True),
         (Container("new", running=False, quiet_since=NOW - 60, live=False), False, True),
     ],
 )
