@@ -13,7 +13,6 @@ import signal
 import sqlite3
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -127,43 +126,43 @@ class Hook:
 
     def _wrap_files(self) -> None:
         """The catalog's: every statement, every commit, every file that is removed."""
-        hook = self
-
-        class Connection(sqlite3.Connection):
-            def execute(self, sql: str, *args: Any) -> sqlite3.Cursor:
-                def act() -> sqlite3.Cursor:
-                    return sqlite3.Connection.execute(self, sql, *args)
-
-                if not hook._everything and sql.startswith("select"):
-                    return act()
-                return hook.around_call(f"sqlite > {' '.join(sql.split()[:4])}", act)
-
-            def executescript(self, script: str) -> sqlite3.Cursor:
-                def act() -> sqlite3.Cursor:
-                    return sqlite3.Connection.executescript(self, script)
-
-                return hook.around_call(f"sqlite > script {script.split()[0]}", act)
-
-            def commit(self) -> None:
-                hook.around_call("sqlite > commit", lambda: sqlite3.Connection.commit(self))
-
-            def __exit__(self, *exc: Any) -> Any:
-                return hook.around_call(
-                    "sqlite > end of a transaction", lambda: sqlite3.Connection.__exit__(self, *exc)
-                )
-
         connect, unlink = sqlite3.connect, Path.unlink
+        factory = watched_connection(self)
 
-        def hooked_connect(path: Any, **named: Any) -> AbstractContextManager[sqlite3.Connection]:
-            return hook.around_call(
-                "sqlite > connect", lambda: connect(path, factory=Connection, **named)
+        def hooked_connect(path: Any, **named: Any) -> sqlite3.Connection:
+            return self.around_call(
+                "sqlite > connect", lambda: connect(path, factory=factory, **named)
             )
 
-        def hooked_unlink(self: Path, missing_ok: bool = False) -> None:
-            hook.around_call(f"remove > {self.name}", lambda: unlink(self, missing_ok))
+        def hooked_unlink(path: Path, missing_ok: bool = False) -> None:
+            self.around_call(f"remove > {path.name}", lambda: unlink(path, missing_ok))
 
         index.sqlite3.connect = hooked_connect  # type: ignore[attr-defined]
         Path.unlink = hooked_unlink  # type: ignore[method-assign]
+
+
+def watched_connection(hook: Hook) -> type[sqlite3.Connection]:
+    real = sqlite3.Connection
+
+    class Connection(sqlite3.Connection):
+        def execute(self, sql: str, *args: Any) -> sqlite3.Cursor:
+            if sql.startswith("select"):
+                return real.execute(self, sql, *args)
+            name = f"sqlite > {' '.join(sql.split()[:4])}"
+            return hook.around_call(name, lambda: real.execute(self, sql, *args))
+
+        def executescript(self, script: str) -> sqlite3.Cursor:
+            name = f"sqlite > script {script.split()[0]}"
+            return hook.around_call(name, lambda: real.executescript(self, script))
+
+        def commit(self) -> None:
+            hook.around_call("sqlite > commit", lambda: real.commit(self))
+
+        def __exit__(self, *exc: Any) -> Any:
+            name = "sqlite > end of a transaction"
+            return hook.around_call(name, lambda: real.__exit__(self, *exc))
+
+    return Connection
 
 
 async def nothing() -> None:
