@@ -9,7 +9,6 @@ from schemas.lifecycle import Action, move
 from schemas.worker import AttemptKey, Claim, Report
 from services.scheduler.retries import backoff, retries_left
 
-
 SUPERSEDED = frozenset({Reason.WORKER_LOST, Reason.PREEMPTED})
 """What ends an attempt of which its worker did not say that it is over."""
 
