@@ -19,8 +19,11 @@ from bus.connection import Bus
 
 EXPIRES = 30.0
 """Seconds that one pull request stands open."""
-SILENCE = 1.25 * EXPIRES
-"""Seconds without a message or a status after which the server has forgotten the request."""
+HEARTBEAT = 5.0
+"""Seconds after which the server says that a request still stands, where nothing else came."""
+SILENCE = 2.5 * HEARTBEAT
+"""Seconds without any word after which the request is forgotten: of a cluster, the server that held
+it may have died although ours is well."""
 SECOND = 1_000_000_000
 STATUS = "Status"
 UNDELIVERED = "Nats-Pending-Messages"
@@ -68,7 +71,12 @@ class Fetcher:
     async def ask(self, batch: int, expires: float = EXPIRES) -> None:
         """One more pull request for ``batch`` messages; ``expires`` is in seconds."""
         self.owed += batch
-        body = {"batch": batch, "expires": int(expires * SECOND)}
+        heartbeat = min(HEARTBEAT, expires / 2)
+        body = {
+            "batch": batch,
+            "expires": int(expires * SECOND),
+            "idle_heartbeat": int(heartbeat * SECOND),
+        }
         await self._client.publish(self._subject, json.dumps(body).encode(), reply=self._inbox)
 
     async def next(self) -> Msg | None:
