@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 
 import msgpack
 import zstandard
 
+from bus.clock import server_time
 from bus.codec import decode, encode
 from bus.connection import Bus
 from bus.errors import Corrupt, NotFound
@@ -66,6 +66,7 @@ class LogArchive:
     """The sealed part of logs: blocks and an index for each rank, in the bucket ``logs``."""
 
     def __init__(self, bus: Bus) -> None:
+        self._bus = bus
         self._objects = Objects(bus)
 
     async def index(self, job: str, attempt: int, rank: int) -> StoredIndex | None:
@@ -100,12 +101,21 @@ class LogArchive:
     ) -> Sealed:
         """With ``inline`` a short block gets no object of its own."""
         data = await asyncio.to_thread(pack_block, chunks)
-        start, end = chunks[0].offset, chunks[-1].end
-        if inline and len(data) <= INLINE:
-            return Sealed(start=start, end=end, object="", size=len(data), data=data)
-        name = f"{index_name(job, attempt, rank)}.{start}.{secrets.token_hex(4)}"
-        await self._objects.put("logs", name, once(data), expected=0)
-        return Sealed(start=start, end=end, object=name, size=len(data))
+        start = chunks[0].offset
+        alone = inline and len(data) <= INLINE
+        name = "" if alone else f"{index_name(job, attempt, rank)}.{start}.{secrets.token_hex(4)}"
+        if not alone:
+            await self._objects.put("logs", name, once(data), expected=0)
+        return Sealed(
+            start=start,
+            end=chunks[-1].end,
+            object=name,
+            size=len(data),
+            data=data if alone else None,
+            lines=sum(chunk.data.count(b"\n") for chunk in chunks),
+            since=chunks[0].time,
+            until=chunks[-1].time,
+        )
 
     async def drop_block(self, block: Sealed) -> None:
         if block.object:
@@ -113,11 +123,12 @@ class LogArchive:
 
     async def sweep(self, age: float) -> int:
         """Frees what an archive that was killed had not named yet, once it is that old."""
+        now = await server_time(self._bus, "OBJ_logs")
         freed = await self._objects.sweep("logs", age)
         blocks: dict[str, list[str]] = {}
         async for info in self._objects.list("logs"):
             name = info.name.rsplit(".", 2)[0]
-            if name.count(".") == 2 and info.modified < time.time() - age:
+            if name.count(".") == 2 and info.modified < now - age:
                 blocks.setdefault(name, []).append(info.name)
         for name, objects in blocks.items():
             job, attempt, rank = name.split(".")
@@ -135,15 +146,18 @@ class LogArchive:
         for block in index.blocks:
             if block.end <= offset:
                 continue
-            try:
-                data = block.data or await self._whole(block.object)
-                chunks = await asyncio.to_thread(unpack_block, attempt, rank, data)
-            except (NotFound, Corrupt) as error:
-                log.error("a sealed block is lost: %s", error)
-                continue
-            for chunk in chunks:
+            for chunk in await self.chunks(attempt, rank, block):
                 if chunk.end > offset:
                     yield chunk.after(offset)
+
+    async def chunks(self, attempt: int, rank: int, block: Sealed) -> list[LogChunk]:
+        """What one block holds; nothing where it is lost."""
+        try:
+            data = block.data or await self._whole(block.object)
+            return await asyncio.to_thread(unpack_block, attempt, rank, data)
+        except (NotFound, Corrupt) as error:
+            log.error("a sealed block is lost: %s", error)
+            return []
 
     async def _whole(self, name: str) -> bytes:
         return b"".join([chunk async for chunk in self._objects.get("logs", name)])

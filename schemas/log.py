@@ -112,6 +112,11 @@ class Sealed(Message):
     """Bytes as stored."""
     data: bytes | None = None
     """The block itself, of a short log: one object is enough for it."""
+    lines: int | None = None
+    """Ends of lines in it; None where nobody counted."""
+    since: float | None = None
+    until: float | None = None
+    """Unix seconds of its first and its last chunk, by the worker's clock."""
 
 
 class LogIndex(Message):

@@ -123,6 +123,26 @@ class LogPiece:
 
 
 @dataclass(frozen=True, slots=True)
+class LogWindow:
+    """Where a part of a log lies."""
+
+    cursor: str
+    """Where it begins: ``attempt.rank.offset``."""
+    line: int
+    """Number of its first line, counted from 1."""
+    size: int
+    """Bytes."""
+
+    @property
+    def start(self) -> int:
+        return int(self.cursor.rpartition(".")[2])
+
+    @property
+    def stop(self) -> int:
+        return self.start + self.size
+
+
+@dataclass(frozen=True, slots=True)
 class Gap:
     """Bytes of a log that could not be kept."""
 

@@ -17,6 +17,7 @@ from stoker.answers import (
     Job,
     JobPage,
     LogPiece,
+    LogWindow,
     Refused,
     StokerError,
     Unreachable,
@@ -146,10 +147,44 @@ class Client:
             pause = min(LATEST, pause * 1.3)
         return found
 
-    def log(self, job: str, *, attempt: int | None = None) -> Iterator[bytes]:
-        """The stored log of one attempt (the newest), part by part; it does not wait for more."""
-        query = f"?attempt={attempt}" if attempt else ""
-        yield from self.transport.stream(f"/api/v1/jobs/{quote(job, safe='')}/log{query}")
+    def log(
+        self,
+        job: str,
+        *,
+        attempt: int | None = None,
+        rank: int | None = None,
+        tail: int | None = None,
+        since: str | None = None,
+        lines: str | None = None,
+    ) -> Iterator[bytes]:
+        """The stored log of one attempt (the current one), part by part; waits for no more of it.
+
+        ``tail`` lines at its end, what came ``since`` a time (``10m`` ago, or an ISO time), or
+        ``lines`` such as ``120-140``.
+        """
+        yield from self.transport.stream(
+            log_path(job, attempt=attempt, rank=rank, tail=tail, since=since, lines=lines)
+        )
+
+    def log_window(
+        self,
+        job: str,
+        *,
+        attempt: int | None = None,
+        rank: int | None = None,
+        tail: int | None = None,
+        since: str | None = None,
+    ) -> LogWindow:
+        """Where that part of the stored log begins, for ``follow(after=…)``, and its size now."""
+        asked = {"attempt": attempt, "rank": rank, "tail": tail, "since": since}
+        if tail is None and since is None:
+            asked["lines"] = "1-"
+        headers = self.transport.head(log_path(job, **asked))
+        return LogWindow(
+            headers.get("Stoker-Cursor") or f"{attempt or 0}.{rank or 0}.0",
+            int(headers.get("Stoker-Line") or 1),
+            int(headers.get("Content-Length") or 0),
+        )
 
     def follow(self, job: str, *, after: str = "0.0.0") -> Iterator[LogPiece | Gap | Job]:
         """The log from its first line to the job's end, as it comes; reconnects by itself.
@@ -168,6 +203,12 @@ class Client:
         """Takes nothing new (or again); what runs there goes on."""
         path = f"/api/v1/workers/{quote(worker, safe='')}/drain"
         self.transport.post(path, {"drain": drain})
+
+
+def log_path(job: str, **asked: object) -> str:
+    query = urlencode({name: value for name, value in asked.items() if value is not None})
+    path = f"/api/v1/jobs/{quote(job, safe='')}/log"
+    return f"{path}?{query}" if query else path
 
 
 def problem_of(message: Mapping[str, Any]) -> Refused:

@@ -129,6 +129,18 @@ class Transport:
             raise refusal(answer.status, data)
         return json.loads(data) if data else {}
 
+    def head(self, path: str) -> Mapping[str, str]:
+        """The headers alone. A refusal has no words there: they are fetched."""
+
+        def send() -> Mapping[str, str]:
+            with self.answer("HEAD", path, b"", {}) as answer:
+                if answer.status < 300:
+                    return dict(answer.headers.items())
+            return self.once("GET", path, b"", {}) or {}
+
+        headers: Mapping[str, str] = self.repeated(send)
+        return headers
+
     def stream(self, path: str) -> Iterator[bytes]:
         """The body of a GET, part by part."""
         with self.answer("GET", path, b"", {}) as answer:

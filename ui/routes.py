@@ -57,6 +57,12 @@ LIST = (
     Query("before", "Only jobs older than this id: the last one of the page before."),
     Query("limit", "At most this many, 1 to 500.", "integer"),
 )
+WINDOW = (
+    Query("lines", "Such as 120, 120-140 or 120-; Stoker-Cursor says where it begins."),
+    Query("tail", "That many lines at the end.", "integer"),
+    Query("since", "What was printed from then on: an ISO time, Unix seconds, or 10m ago."),
+    Query("until", "What was printed before then."),
+)
 SOCKET = (
     Query("after", "The cursor attempt.rank.offset; everything after it is sent."),
     *ATTEMPT,
@@ -115,10 +121,10 @@ OPERATIONS: tuple[Operation, ...] = (
         "GET",
         f"{API}/jobs/{{job}}/log",
         log_text.log_text,
-        "The stored log of one attempt as text; takes Range.",
+        "The stored log of one attempt as text; takes Range, or a part by lines or by time.",
         "text/plain",
-        query=(*ATTEMPT, Query("download", "1: as a file.")),
-        problems=(404, 416, 503),
+        query=(*ATTEMPT, *WINDOW, Query("download", "1: as a file.")),
+        problems=(404, 416, 422, 503),
         tag="logs",
     ),
     Operation(

@@ -1,16 +1,19 @@
 """How is a log read as plain text, whole or by ranges?
 
-``GET /api/v1/jobs/{job}/log?attempt=&rank=&download=1`` gives what is stored by now.
+``GET /api/v1/jobs/{job}/log?attempt=&rank=&download=1`` gives what is stored by now; ``lines``,
+``tail``, ``since`` and ``until`` give a part of it, with headers that say where it begins.
 """
 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import AsyncIterator
 
 from aiohttp import web
 
 from bus import subjects
+from bus.log_places import log_map
 from bus.logs import UNTOLD, LogGap, final_offset
 from schemas.job import Attempt, Record
 from schemas.log import Cursor, LogChunk
@@ -20,6 +23,7 @@ from ui.keys import BUS, LOGS
 from ui.problems import refuse
 from ui.ranges import ByteRange, Unsatisfiable, read_range
 from ui.streams import reading
+from ui.windows import BadWindow, Window, read_window
 
 log = logging.getLogger(__name__)
 
@@ -31,13 +35,11 @@ async def log_text(request: web.Request) -> web.StreamResponse:
     record = (await stored_job(request)).record
     attempt = attempt_of(request, record)
     rank = number_of(request, "rank", 0, 0, 100_000)
-    size = await stored_size(request.app, record, attempt, rank) if attempt else 0
-    wanted = range_of(request, size)
-    response = answer_to(request, record, attempt, rank, size, wanted)
+    span, headers = await part_of(request, record, attempt, rank)
+    response = answer_to(request, record, attempt, rank, span, headers)
     await response.prepare(request)
-    if request.method == "HEAD" or attempt is None:
+    if request.method == "HEAD" or attempt is None or span.start == span.stop:
         return response
-    span = wanted or ByteRange(0, size)
     cursor = Cursor(attempt.number, rank, span.start)
     over = final_offset(record, attempt.number, rank) is not None
     source = request.app[LOGS].read(record, cursor, wait=over)
@@ -53,9 +55,9 @@ def attempt_of(request: web.Request, record: Record) -> Attempt | None:
     number = number_of(request, "attempt", record.attempt, 0, 1_000_000)
     found = next((one for one in record.attempts if one.number == number), None)
     if found is None and number:
-        raise refuse(
-            404, "unknown_attempt", "There is no such attempt", f"The job has {record.attempt}."
-        )
+        newest = max((one.number for one in record.attempts), default=0)
+        detail = f"The job has no attempt {number}; its newest is {newest}."
+        raise refuse(404, "unknown_attempt", "There is no such attempt", detail)
     return found
 
 
@@ -70,6 +72,32 @@ async def stored_size(app: web.Application, record: Record, attempt: Attempt, ra
     return answer.offset
 
 
+async def part_of(
+    request: web.Request, record: Record, attempt: Attempt | None, rank: int
+) -> tuple[ByteRange, dict[str, str]]:
+    """The bytes that are asked for, and the headers that name them."""
+    window = window_of(request)
+    if attempt is None:
+        return ByteRange(0, 0), {}
+    if window is not None:
+        start, stop = await window.place(await log_map(request.app[BUS], record, attempt, rank))
+        cursor = Cursor(attempt.number, rank, start.offset)
+        names = {"Stoker-Line": str(start.line), "Stoker-Cursor": str(cursor)}
+        return ByteRange(start.offset, stop), names
+    size = await stored_size(request.app, record, attempt, rank)
+    wanted = range_of(request, size)
+    if wanted is None:
+        return ByteRange(0, size), {}
+    return wanted, {"Content-Range": f"bytes {wanted.start}-{wanted.stop - 1}/{size}"}
+
+
+def window_of(request: web.Request) -> Window | None:
+    try:
+        return read_window(dict(request.query), time.time())
+    except BadWindow as error:
+        raise refuse(422, "bad_window", "That part of the log is not valid", f"{error}.") from None
+
+
 def range_of(request: web.Request, size: int) -> ByteRange | None:
     try:
         return read_range(request.headers.get("Range"), size)
@@ -82,23 +110,21 @@ def answer_to(
     record: Record,
     attempt: Attempt | None,
     rank: int,
-    size: int,
-    wanted: ByteRange | None,
+    span: ByteRange,
+    more: dict[str, str],
 ) -> web.StreamResponse:
     headers = {
         "Content-Type": "text/plain; charset=utf-8",
         "Accept-Ranges": "bytes",
         "Cache-Control": "no-store",
+        **more,
     }
     if request.query.get("download"):
         name = f"{record.id}.{attempt.number if attempt else 0}.{rank}.log"
         headers["Content-Disposition"] = f'attachment; filename="{name}"'
-    length = size
-    if wanted is not None:
-        headers["Content-Range"] = f"bytes {wanted.start}-{wanted.stop - 1}/{size}"
-        length = wanted.stop - wanted.start
-    response = web.StreamResponse(status=206 if wanted else 200, headers=headers)
-    response.content_length = length
+    status = 206 if "Content-Range" in more else 200
+    response = web.StreamResponse(status=status, headers=headers)
+    response.content_length = span.stop - span.start
     return response
 
 
