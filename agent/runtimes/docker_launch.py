@@ -39,6 +39,8 @@ READ_BYTES = 256 << 10
 READ_MOST = 1 << 20
 RETURN_SECONDS = 60.0
 """How long an engine that went away may take to come back and say what became of the container."""
+REMOVE_SECONDS, REMOVE_AGAIN = 60.0, 0.5
+"""How long a container is tried to be removed from an engine that went away, and how often."""
 LAST_SIGNAL = 31
 SHELL_SIGNAL = 128
 """docker-init tells a child that a signal ended as 128 + its number, like a shell."""
@@ -58,8 +60,7 @@ class DockerLauncher:
 
     def recover(self, launch: Launch) -> None:
         engine = Engine(launch.details["engine"])
-        with contextlib.suppress(EngineError):
-            engine.remove(container_name(launch.job, launch.attempt))
+        remove(engine, container_name(launch.job, launch.attempt))
 
 
 def start(engine: Engine, link: Link, launch: Launch) -> Container:
@@ -75,8 +76,7 @@ def start(engine: Engine, link: Link, launch: Launch) -> Container:
     except BaseException:
         attached.close()
         waiting.close()
-        with contextlib.suppress(EngineError):
-            engine.remove(container)
+        remove(engine, container)
         raise
     return Container(engine, container, attached, waiting, answer)
 
@@ -93,6 +93,21 @@ def create(engine: Engine, link: Link, launch: Launch) -> str:
         engine.remove(name)
         created = link.call("POST", "/containers/create", {"name": name}, body)
     return str(created["Id"])
+
+
+def remove(engine: Engine, container: str) -> None:
+    """An engine that is being restarted is waited for: nothing is left behind in it."""
+    give_up = time.monotonic() + REMOVE_SECONDS
+    while True:
+        try:
+            engine.remove(container)
+        except EngineSilent:
+            if time.monotonic() < give_up:
+                time.sleep(REMOVE_AGAIN)
+                continue
+        except EngineError:
+            pass
+        return
 
 
 def why(error: EngineError) -> Reason:
@@ -166,8 +181,7 @@ class Container:
     def close(self) -> None:
         for link in (self._attached, self._waiting, *self._asked):
             link.close()
-        with contextlib.suppress(EngineError):
-            self._engine.remove(self._container)
+        remove(self._engine, self._container)
 
     def _judge(self) -> Exit:
         try:
