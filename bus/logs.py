@@ -66,6 +66,8 @@ class LogGap:
     rank: int
     offset: int
     size: int
+    why: str = ""
+    """Where it is known: the log was deleted, say."""
 
     @property
     def end(self) -> int:
@@ -167,7 +169,7 @@ async def sealed_pieces(
             offset = chunk.end
             yield chunk
     if offset < index.settled:
-        yield LogGap(number, wanted.rank, offset, index.settled - offset)
+        yield LogGap(number, wanted.rank, offset, index.settled - offset, index.deleted)
 
 
 @dataclass(frozen=True)

@@ -117,6 +117,23 @@ class LogArchive:
             until=chunks[-1].time,
         )
 
+    async def forget(self, job: str, attempt: int, rank: int, why: str) -> bool:
+        """Deletes the blocks of a complete log; its index stays and says why.
+
+        False where there is nothing to delete. Raises ``Conflict`` where somebody else writes. One
+        that dies on the way leaves blocks that ``sweep`` frees.
+        """
+        stored = await self.index(job, attempt, rank)
+        if stored is None or not stored.index.complete or stored.index.deleted:
+            return False
+        index = stored.index.model_copy(
+            update={"blocks": (), "final": stored.index.settled, "deleted": why}
+        )
+        await self.write_index(job, attempt, rank, StoredIndex(index, stored.revision))
+        for block in stored.index.blocks:
+            await self.drop_block(block)
+        return True
+
     async def drop_block(self, block: Sealed) -> None:
         if block.object:
             await self._objects.delete("logs", block.object)

@@ -128,6 +128,8 @@ class LogIndex(Message):
     """Nothing more comes: the final offset is reached, or was waited for in vain."""
     final: int = 0
     """Where the log of a complete index ends; behind its last block, the rest is a gap."""
+    deleted: str = ""
+    """When and why its blocks were deleted; empty where they were not."""
 
     @property
     def end(self) -> int:

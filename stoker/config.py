@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from stoker.answers import StokerError
 
+T = TypeVar("T")
 PORT = 8900
 NATS_PORT = 4222
 LOST_AFTER = 30.0
@@ -101,21 +102,39 @@ def lost_after(entries: Iterable[str]) -> tuple[float, dict[str, float]]:
     """Seconds for all pools and for some, from ``30s`` and ``POOL=5s``."""
     from schemas.spec import parse_duration
 
-    seconds = LOST_AFTER
-    pools: dict[str, float] = {}
+    pools = by_pool("--lost-after", entries, parse_duration)
+    for pool, value in pools.items():
+        if not LOST_AFTER_LEAST <= value <= LOST_AFTER_MOST:
+            entry = f"{pool}=" if pool else ""
+            raise StokerError(f"--lost-after {entry}{value:g}: write a time from 1s to 1d")
+    return pools.pop("", LOST_AFTER), pools
+
+
+def by_pool(flag: str, entries: Iterable[str], read: Callable[[str], T]) -> dict[str, T]:
+    """Pool to value, from ``VALUE`` (of all pools, under the empty name) and ``POOL=VALUE``."""
+    values = {}
     for entry in entries:
         pool, _, text = entry.rpartition("=")
         try:
-            value = parse_duration(text)
+            values[pool] = read(text)
         except ValueError as error:
-            raise StokerError(f"--lost-after {entry}: {error}") from error
-        if not LOST_AFTER_LEAST <= value <= LOST_AFTER_MOST:
-            raise StokerError(f"--lost-after {entry}: write a time from 1s to 1d")
-        if pool:
-            pools[pool] = value
-        else:
-            seconds = value
-    return seconds, pools
+            raise StokerError(f"{flag} {entry}: {error}") from error
+    return values
+
+
+def kept_logs(
+    ages: Iterable[str], sizes: Iterable[str]
+) -> dict[str, tuple[float | None, int | None]]:
+    """Pool to age in seconds and size in bytes; the empty name stands for all pools."""
+    from schemas.spec import parse_duration, parse_size
+
+    by_age = by_pool("--keep-logs", ages, parse_duration)
+    by_size = by_pool("--keep-log-bytes", sizes, parse_size)
+    pools = {*by_age, *by_size}
+    return {
+        pool: (by_age.get(pool, by_age.get("")), by_size.get(pool, by_size.get("")))
+        for pool in pools
+    }
 
 
 def labels(entries: list[str]) -> dict[str, str]:

@@ -95,7 +95,9 @@ class Line:
                 end = message["offset"] + message["length"]
                 place = f"{message['attempt']}.{message['rank']}.{end}"
                 self.reached(message["attempt"], place)
-                return Gap(f"{message['length']} bytes of the log could not be kept", message)
+                why = message.get("why")
+                told = f"were {why}" if why else "could not be kept"
+                return Gap(f"{message['length']} bytes of the log {told}", message)
             case "end":
                 self.over = True
             case "error":

@@ -38,6 +38,8 @@ class ServiceFlags:
     lost_after: float = config.LOST_AFTER
     pools_lost_after: Mapping[str, float] = field(default_factory=dict)
     """Seconds of a worker's silence after which its jobs are lost: of all pools, and of some."""
+    keep_logs: Mapping[str, tuple[float | None, int | None]] = field(default_factory=dict)
+    """Pool to age in seconds and size in bytes up to which logs are kept; empty name: all pools."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +73,12 @@ async def run_service(name: str, bus: Bus, flags: ServiceFlags) -> None:
             )
             await run_scheduler(bus, settings)
         case "archive":
-            from services.archive.config import ArchiveConfig
+            from services.archive.config import ArchiveConfig, Keep
             from services.archive.service import run as run_archive
 
-            await run_archive(bus, ArchiveConfig())
+            pools = {pool: Keep(*limits) for pool, limits in flags.keep_logs.items()}
+            keep = pools.pop("", Keep())
+            await run_archive(bus, ArchiveConfig(keep=keep, pools_keep=pools))
         case "catalog":
             from services.catalog.service import CatalogConfig
             from services.catalog.service import run as run_catalog

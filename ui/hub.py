@@ -65,7 +65,7 @@ def frames_of(piece: Piece) -> Iterator[Frame]:
 
 def gap_frame(gap: LogGap) -> Frame:
     body = control_frame(
-        "gap", attempt=gap.attempt, rank=gap.rank, offset=gap.offset, length=gap.size
+        "gap", attempt=gap.attempt, rank=gap.rank, offset=gap.offset, length=gap.size, why=gap.why
     )
     return Frame(gap.offset, gap.offset + gap.size, body, None)
 

@@ -124,7 +124,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "The stored log of one attempt as text; takes Range, or a part by lines or by time.",
         "text/plain",
         query=(*ATTEMPT, *WINDOW, Query("download", "1: as a file.")),
-        problems=(404, 416, 422, 503),
+        problems=(404, 410, 416, 422, 503),
         tag="logs",
     ),
     Operation(

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """How much of a pool's logs is kept; None: all."""
+
+    age: float | None = None
+    """Seconds after the job's end."""
+    size: int | None = None
+    """Bytes as stored."""
 
 
 @dataclass(frozen=True)
@@ -25,3 +36,14 @@ class ArchiveConfig:
     """Logs that are sealed at one time."""
     orphans_after: float = 3600.0
     """Age at which what a killed archive left behind is deleted."""
+    keep: Keep = Keep()
+    pools_keep: Mapping[str, Keep] = field(default_factory=dict)
+    """The same for single pools."""
+    retention_every: float = 3600.0
+
+    def keep_of(self, pool: str) -> Keep:
+        return self.pools_keep.get(pool, self.keep)
+
+    @property
+    def limited(self) -> bool:
+        return any(keep != Keep() for keep in (self.keep, *self.pools_keep.values()))

@@ -12,6 +12,7 @@ from bus.connection import Bus
 from bus.consume import Done, Later, Outcome, consume
 from bus.errors import BusError, NotFound
 from bus.follow import Delivery
+from bus.health import watch_streams
 from bus.logs import UNTOLD, final_offset
 from bus.records import Records, read_change
 from bus.sealed import LogArchive
@@ -20,6 +21,7 @@ from schemas.job import Attempt, Record
 from schemas.requests import LogEnd, LogPosition
 from services.archive.config import ArchiveConfig
 from services.archive.quiet import Quiet
+from services.archive.retention import Retention
 from services.archive.sealing import Rank, Sealer, last_message
 
 log = logging.getLogger(__name__)
@@ -36,8 +38,10 @@ async def run(bus: Bus, config: ArchiveConfig) -> None:
     await archive.clock.look()
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(archive.clock.keep())
+        tasks.create_task(watch_streams(bus))
         tasks.create_task(archive.sweep())
         tasks.create_task(archive.sweep_orphans())
+        tasks.create_task(Retention(bus, config, archive.clock).run())
         tasks.create_task(
             consume(
                 bus, "JOBS", layout.ARCHIVE.name, archive.on_end, concurrency=config.side_by_side

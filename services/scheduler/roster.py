@@ -197,7 +197,7 @@ class Roster:
         return lost
 
     async def _hears_all(self) -> bool:
-        """Whether JetStream takes our writes, and what other replicas wrote of workers came here."""
+        """Whether JetStream takes our writes, and others' news of the workers have come here."""
         before, self._written = self._written, 0
         try:
             await self._canary.put("canary.scheduler", b"")

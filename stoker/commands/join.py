@@ -96,6 +96,22 @@ def serve(
             show_default="30s",
         ),
     ] = None,
+    keep_logs: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[POOL=]TIME",
+            help="archive: delete logs of jobs that ended so long ago; repeatable.",
+            show_default="for ever",
+        ),
+    ] = None,
+    keep_log_bytes: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[POOL=]SIZE",
+            help="archive: delete the oldest logs beyond it, such as 500g; repeatable.",
+            show_default="all",
+        ),
+    ] = None,
     data: Annotated[Path | None, typer.Option(help="Folder for index and scratch.")] = None,
     host: Annotated[str, typer.Option(help="ui: address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="ui: port.")] = config.PORT,
@@ -113,7 +129,9 @@ def serve(
         name=name,
         servers=config.nats_servers(nats),
         credentials=credentials,
-        service=ServiceFlags(data, replicas, seconds, pools),
+        service=ServiceFlags(
+            data, replicas, seconds, pools, config.kept_logs(keep_logs or [], keep_log_bytes or [])
+        ),
         page=PageFlags(host, port, tuple(allow_host or ())),
     )
     run_until_stopped(run_alone(flags))

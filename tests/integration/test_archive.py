@@ -11,15 +11,17 @@ from typing import Any
 import pytest
 
 from bus import subjects
+from bus.clock import ServerClock
 from bus.connection import Bus
-from bus.logs import LogWriter, read_attempt, read_job
+from bus.logs import LogGap, LogWriter, read_attempt, read_job
 from bus.objects import Objects
 from bus.sealed import LogArchive
 from schemas.job import Fact, State
 from schemas.log import Cursor
 from schemas.requests import LogEnd, LogPosition
 from services.archive import sealing
-from services.archive.config import ArchiveConfig
+from services.archive.config import ArchiveConfig, Keep
+from services.archive.retention import Retention
 from services.archive.sealing import Sealer
 from services.archive.service import run
 from tests.integration.log_tools import JOB, RANK, attempt, chunk, record, say, text, write
@@ -279,3 +281,34 @@ async def test_a_sealer_that_is_killed_anywhere_leaves_a_whole_log(
         *(block.object for block in index.blocks),
     }
     assert await stored_messages(bus) == 0
+
+
+async def test_a_deleted_log_says_when_and_why(bus: Bus) -> None:
+    end = await say(bus, NOISE)
+    done = record(attempt(end=end), state=State.SUCCEEDED)
+    await write(bus, done, Fact.SUCCEEDED)
+    async with archive(bus):
+        await until_complete(bus)
+    assert await objects_of(bus) == 2
+    config = ArchiveConfig(keep=Keep(age=0.0))
+    retention = Retention(bus, config, ServerClock(bus))
+    assert await retention.sweep() == 1
+    assert await objects_of(bus) == 1
+    pieces = [piece async for piece in read_attempt(bus, done, Cursor(1, 0, 0), wait=True)]
+    assert len(pieces) == 1
+    assert isinstance(pieces[0], LogGap)
+    assert pieces[0].size == end
+    assert "it was older than 0 days" in pieces[0].why
+    assert await retention.sweep() == 0
+
+
+async def test_the_log_of_a_job_that_runs_is_kept(bus: Bus) -> None:
+    await say(bus, NOISE)
+    await write(bus, record(attempt()), Fact.RUNNING)
+    await Sealer(bus).seal(RANK, None)
+    retention = Retention(bus, ArchiveConfig(keep=Keep(size=0)), ServerClock(bus))
+    assert await retention.sweep() == 0
+
+
+async def objects_of(bus: Bus) -> int:
+    return len([info async for info in Objects(bus).list("logs")])

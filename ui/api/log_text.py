@@ -15,6 +15,7 @@ from aiohttp import web
 from bus import subjects
 from bus.log_places import log_map
 from bus.logs import UNTOLD, LogGap, final_offset
+from bus.sealed import LogArchive
 from schemas.job import Attempt, Record
 from schemas.log import Cursor, LogChunk
 from schemas.requests import LogEnd, LogPosition
@@ -79,6 +80,10 @@ async def part_of(
     window = window_of(request)
     if attempt is None:
         return ByteRange(0, 0), {}
+    stored = await LogArchive(request.app[BUS]).index(record.id, attempt.number, rank)
+    if stored is not None and stored.index.deleted:
+        detail = f"The log of attempt {attempt.number} was {stored.index.deleted}."
+        raise refuse(410, "log_deleted", "The log was deleted", detail)
     if window is not None:
         start, stop = await window.place(await log_map(request.app[BUS], record, attempt, rank))
         cursor = Cursor(attempt.number, rank, start.offset)

@@ -71,7 +71,7 @@ function onText(frame, size) {
   if (frame.type === "attempt") beginAttempt(frame);
   if (frame.type === "gap") {
     const mine = socket;
-    terminal.say(`${bytes(frame.length)} of the log are missing here`, () => tellSeen(mine, size));
+    terminal.say(`${bytes(frame.length)} of the log ${frame.why ? `were ${frame.why}` : "are missing here"}`, () => tellSeen(mine, size));
     reached({ attempt: frame.attempt, rank: frame.rank, offset: frame.offset + frame.length });
   }
   if (frame.type === "error") toast(frame.problem.detail || frame.problem.title, true);
