@@ -22,9 +22,11 @@ from nats.errors import TimeoutError as NatsTimeout
 
 from bus.clock import server_time
 from bus.connection import API_TIMEOUT, Bus
-from bus.errors import Corrupt, NotFound, Unanswered
+from bus.errors import Corrupt, NotFound, StoreFull, Unanswered
 from bus.follow import follow, stored_time
 from bus.headers import EXPECTED, ROLLUP
+from bus.health import broken
+from bus.layout import STREAMS
 from bus.link import ask
 from bus.object_meta import CHUNK as CHUNK
 from bus.object_meta import ObjectInfo as ObjectInfo
@@ -69,12 +71,19 @@ class Objects:
             async for piece in rechunk(chunks, CHUNK):
                 await put.add(piece)
             info = await put.finish(metadata or {}, expected)
-        except BaseException:
+        except BaseException as error:
             await self._abandon(put)
+            if isinstance(error, Unanswered) and (told := await self._broken(bucket)):
+                raise StoreFull(told) from error
             raise
         if old is not None:
             await self._purge(bucket, old.chunk_subject)
         return info
+
+    async def _broken(self, bucket: str) -> str:
+        """A stream that met a full disk answers nothing: that is no reason to try it again."""
+        name = f"OBJ_{bucket}"
+        return await broken(self._bus, next(one for one in STREAMS if one.name == name))
 
     async def find(self, bucket: str, name: str) -> ObjectInfo | None:
         """None where there is no such object (any more)."""

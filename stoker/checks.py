@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import socket
@@ -35,16 +36,26 @@ class Check:
     fix: str = ""
 
 
-def checks(data: Path, port: int, nats_server: Path | None, server: str) -> list[Check]:
+@dataclass(frozen=True, slots=True)
+class Where:
+    """What may run already."""
+
+    server: str
+    """The page's address."""
+    nats: tuple[str, ...]
+
+
+def checks(data: Path, port: int, nats_server: Path | None, where: Where) -> list[Check]:
     made: list[Callable[[], Check]] = [
         lambda: nats_binary(nats_server),
-        lambda: free_port(port, server),
+        lambda: free_port(port, where.server),
         lambda: writable(data),
         lambda: disk(data),
         venv_and_pip,
         engine,
         gpus,
-        lambda: server_and_clock(server),
+        lambda: server_and_clock(where.server),
+        lambda: store(where.nats),
     ]
     return [check() for check in made]
 
@@ -141,8 +152,8 @@ def server_and_clock(server: str) -> Check:
         return Check("server", "NOTE", f"nothing answers at {server}", "start it: stoker up")
     apart = abs(found - time.time())
     if apart > CLOCK:
-        fix = "turn on time synchronisation (NTP) on both machines"
-        return Check("server", "FAIL", f"{server}: the clocks are {apart:.0f} s apart", fix)
+        fix = "times are shown wrong: turn on time synchronisation (NTP) on both machines"
+        return Check("server", "NOTE", f"{server}: the clocks are {apart:.0f} s apart", fix)
     return Check("server", "PASS", f"{server} answers, clocks agree")
 
 
@@ -160,6 +171,47 @@ def server_date(server: str) -> float | None:
         return parsedate_to_datetime(date).timestamp() if date and answer.status == 200 else None
     except (OSError, ValueError):
         return None
+
+
+def store(servers: tuple[str, ...]) -> Check:
+    """Whether NATS stores what it is given."""
+    where = ", ".join(servers)
+    if not any(listens(server) for server in servers):
+        return Check("store", "NOTE", f"nothing answers at {where}", "start it: stoker up")
+    try:
+        broken, closed = asyncio.run(state_of_store(servers))
+    except Exception as error:
+        return Check("store", "NOTE", first_line(str(error)), "its log says more")
+    if broken:
+        name, told = next(iter(broken.items()))
+        fix = "free some space on its disk, then restart nats-server"
+        return Check("store", "FAIL", f"{name} at {where} stores nothing any more: {told}", fix)
+    if closed:
+        fix = "free some space on its disk; it goes on by itself"
+        return Check("store", "FAIL", f"the disk of {where} is nearly full: no uploads", fix)
+    return Check("store", "PASS", f"{where} stores what it is given")
+
+
+def listens(url: str) -> bool:
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(url if "://" in url else f"nats://{url}")
+    try:
+        with socket.create_connection((parts.hostname or "", parts.port or 4222), timeout=1):
+            return True
+    except (OSError, ValueError):
+        return False
+
+
+async def state_of_store(servers: tuple[str, ...]) -> tuple[dict[str, str], list[str]]:
+    """Streams that store nothing, with the reason, and those that are closed."""
+    from bus.connection import Bus
+    from bus.health import broken_streams, closed_streams
+    from bus.link import BusConfig
+
+    config = BusConfig(servers=servers, name="doctor", connect_timeout=1.0)
+    async with asyncio.timeout(SECONDS), Bus.connect(config) as bus:
+        return await broken_streams(bus), await closed_streams(bus)
 
 
 def output(command: list[str]) -> str:

@@ -24,14 +24,18 @@ def doctor(
     nats_server: Annotated[Path | None, typer.Option(help="Your own nats-server.")] = None,
     as_json: AsJson = False,
     server: Server = None,
+    nats: Annotated[
+        str | None, typer.Option(envvar="STOKER_NATS", metavar="URL", help="NATS' address.")
+    ] = None,
 ) -> None:
     """Check this machine: PASS, or FAIL with what to do. Ends with 1 where something fails."""
     from dataclasses import asdict
 
-    from stoker.checks import checks
+    from stoker.checks import Where, checks
     from stoker.client import DEFAULT_URL
 
-    made = checks(config.data_folder(data), port, nats_server, server or DEFAULT_URL)
+    where = Where(server or DEFAULT_URL, config.nats_servers(nats))
+    made = checks(config.data_folder(data), port, nats_server, where)
     if as_json:
         show_json([asdict(check) for check in made])
     else:

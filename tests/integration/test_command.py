@@ -190,6 +190,7 @@ def test_doctor_gives_one_answer_for_each_thing(up: Up) -> None:
     run = up.stoker("doctor", "--json")
     made = {check["name"]: check["state"] for check in json.loads(run.stdout)}
     assert made["nats-server"] == made["data"] == made["venv"] == made["server"] == "PASS"
+    assert made["store"] == "PASS"
     assert run.returncode == (1 if "FAIL" in made.values() else 0)
 
 

@@ -13,14 +13,17 @@ import pytest
 
 from bus import subjects
 from bus.connection import Bus
-from bus.errors import BusError
+from bus.errors import BusError, StoreFull
+from bus.health import broken_streams
 from bus.kv import Bucket
 from bus.layout import STREAMS, declare
 from bus.link import BusConfig
+from bus.objects import Objects
 from bus.server import EmbeddedServer, ServerConfig, nats_server
 from schemas.job import State
+from stoker import checks
 from tests.integration.disk import make_image, mounted
-from tests.integration.house import dummy, open_house
+from tests.integration.house import dummy, once, open_house
 from tests.integration.test_ui_services import HELLO, post
 from ui.app import serving
 from ui.config import UiConfig
@@ -104,9 +107,31 @@ async def test_a_stream_that_met_a_full_disk_is_mended_once_there_is_room(disk: 
         with pytest.raises(BusError):
             await append_for_ever(bus)
         assert server.pid == pid
+        assert list(await broken_streams(bus)) == ["JOBS"]
         full.unlink()
         await until(lambda: stores(bus))
         assert server.pid != pid
+        assert await broken_streams(bus) == {}
+
+
+async def test_a_server_that_nobody_looks_after_says_what_is_wrong(
+    disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one of the user's own: no upload is taken, and the doctor names the cure."""
+    monkeypatch.setattr("bus.objects.CHUNK_TIMEOUT", 1.0)
+    monkeypatch.setattr("bus.server.watch_room", nobody)
+    async with store(disk) as (server, bus):
+        full = await asyncio.to_thread(fill, disk)
+        with pytest.raises(StoreFull, match="no space left"):
+            await Objects(bus).put("uploads", "big", once(bytes(8 << 20)))
+        full.unlink()
+        told = await asyncio.to_thread(checks.store, (server.url,))
+        assert (told.state, "OBJ_uploads" in told.text) == ("FAIL", True)
+        assert "restart nats-server" in told.fix
+
+
+async def nobody(server: EmbeddedServer) -> None:
+    """In the place of what watches the room."""
 
 
 async def append_for_ever(bus: Bus) -> None:
