@@ -25,7 +25,7 @@ from agent.disk import is_full
 from agent.folder import ENDED, PRINTED, STARTED, AttemptFolder, Note
 from agent.looks import FIRST_LOOK, excess, pause
 from agent.runtimes.launchers import launcher
-from agent.runtimes.protocol import CannotLaunch, Exit, Launch, Launched, Source
+from agent.runtimes.protocol import CannotLaunch, Exit, Launch, Launched, OutOfSight, Source
 from agent.spool import SpoolWriter
 from schemas.reason import Reason
 from schemas.stream import Stream
@@ -36,6 +36,13 @@ KILL_AGAIN = 1.0
 """Seconds after which a SIGKILL is repeated: new children may have appeared meanwhile."""
 EXIT_TRIES = 600
 """Times one second that the exit is tried to be written on a full disk."""
+
+REGAIN_EVERY = 0.1
+"""Seconds between two looks whether a program that is out of sight can be seen again."""
+REGAIN_SECONDS = 300.0
+"""How long an engine that went away may take to come back and say what became of the program."""
+REST_READS = 64
+"""Reads of what a program printed before it went out of sight, about a MiB each."""
 
 Timer = Callable[[], None]
 
@@ -64,6 +71,7 @@ class Shim:
         self._ending: Ending | None = None
         self._exit: Exit | None = None
         self._gave_up = False
+        self._lost_sight_at = 0.0
         self._peak = 0
 
     def run(self) -> None:
@@ -95,14 +103,18 @@ class Shim:
         if self._launch.limits.timeout is not None:
             self._timers[self._on_time_up] = now + self._launch.limits.timeout
         self._timers[self._on_look] = now + FIRST_LOOK
-        self._heard()
-        for source in launched.sources:
-            self._register(source.fileno(), partial(self._on_output, source))
-        self._sources = len(launched.sources)
-        self._register(launched.exited, self._on_exited)
+        self._attend()
         self._register(self._control, self._on_control)
         while (self._exit is None or self._sources) and not self._gave_up:
             self._step()
+
+    def _attend(self) -> None:
+        """Listens to a program that is in sight."""
+        self._heard()
+        for source in self._launched.sources:
+            self._register(source.fileno(), partial(self._on_output, source))
+        self._sources = len(self._launched.sources)
+        self._register(self._launched.exited, self._on_exited)
 
     def _register(self, descriptor: int, handler: Callable[[], None]) -> None:
         self._selector.register(descriptor, selectors.EVENT_READ, handler)
@@ -112,13 +124,15 @@ class Shim:
         ready = self._selector.select(None if due is None else max(0.0, due - time.monotonic()))
         before = self._spool.offset
         for key, _ in ready:
-            key.data()
+            # One of them may have ended the others.
+            if key.fd in self._selector.get_map():
+                key.data()
         if self._spool.offset != before:
             self._poke(PRINTED)
         now = time.monotonic()
         for timer in [timer for timer, at in self._timers.items() if at <= now]:
-            del self._timers[timer]
-            timer()
+            if self._timers.pop(timer, None) is not None:
+                timer()
 
     def _poke(self, news: bytes) -> None:
         with contextlib.suppress(OSError):
@@ -143,13 +157,47 @@ class Shim:
             self._timers[self._on_silence] = time.monotonic() + self._launch.limits.idle_timeout
 
     def _on_exited(self) -> None:
-        self._exit = self._launched.exit()
+        try:
+            self._exit = self._launched.exit()
+        except OutOfSight as why:
+            self._lose_sight(str(why))
         if self._exit is None:
             return
         self._selector.unregister(self._launched.exited)
         self._launched.kill()
         self._timers.clear()
         self._timers[self._give_up] = time.monotonic() + DRAIN_SECONDS
+
+    def _lose_sight(self, why: str) -> None:
+        for source in self._launched.sources:
+            for _ in range(REST_READS):
+                for stream, data in source.read() or ():
+                    self._spool.append(stream, data)
+            if source.fileno() in self._selector.get_map():
+                self._selector.unregister(source.fileno())
+        self._selector.unregister(self._launched.exited)
+        self._sources = 0
+        self._timers.pop(self._on_silence, None)
+        self._say(f"{why}: what the program prints now may be missing")
+        self._lost_sight_at = time.monotonic()
+        self._timers[self._on_regain] = self._lost_sight_at
+
+    def _on_regain(self) -> None:
+        now = time.monotonic()
+        try:
+            self._exit = self._launched.regain()
+        except OutOfSight as why:
+            if now - self._lost_sight_at < REGAIN_SECONDS:
+                self._timers[self._on_regain] = now + REGAIN_EVERY
+                return
+            self._exit = Exit(Reason.ENGINE_RESTARTED, detail=f"{why} and did not come back")
+        if self._exit is not None:
+            self._say(self._exit.detail or "the program ended meanwhile")
+            return
+        self._say("the program is heard again; what it printed meanwhile may be missing here")
+        self._attend()
+        if self._ending is not None:
+            self._launched.signal(signal.SIGTERM)
 
     def _on_control(self) -> None:
         self._commands += os.read(self._control, 4096)

@@ -29,7 +29,7 @@ from agent.runtimes.docker_engine import (
     Link,
     out_of_space,
 )
-from agent.runtimes.protocol import CannotLaunch, Exit, Launch, Use
+from agent.runtimes.protocol import CannotLaunch, Exit, Launch, OutOfSight, Use
 from schemas.reason import Reason
 from schemas.stream import Stream
 
@@ -37,8 +37,9 @@ FRAME = struct.Struct(">BxxxI")
 STREAMS = {0: Stream.STDOUT, 1: Stream.STDOUT, 2: Stream.STDERR}
 READ_BYTES = 256 << 10
 READ_MOST = 1 << 20
-RETURN_SECONDS = 60.0
-"""How long an engine that went away may take to come back and say what became of the container."""
+RETURN_SECONDS = 2.0
+"""How long an engine that went away is waited for at one time."""
+WENT_AWAY = "the Docker engine stopped while the program ran"
 REMOVE_SECONDS, REMOVE_AGAIN = 60.0, 0.5
 """How long a container is tried to be removed from an engine that went away, and how often."""
 LAST_SIGNAL = 31
@@ -65,20 +66,27 @@ class DockerLauncher:
 
 def start(engine: Engine, link: Link, launch: Launch) -> Container:
     container = create(engine, link, launch)
-    path = f"/containers/{container}"
     attached, waiting = engine.link(START_SECONDS), engine.link(START_SECONDS)
     try:
-        attached.send_request("POST", f"{path}/attach", {"stream": 1, "stdout": 1, "stderr": 1})
-        waiting.send_request("POST", f"{path}/wait", {"condition": "next-exit"})
-        attached.answer()
-        answer = waiting.answer()
-        link.call("POST", f"{path}/start")
+        answer = listen(attached, waiting, container, "next-exit")
+        link.call("POST", f"/containers/{container}/start")
     except BaseException:
         attached.close()
         waiting.close()
         remove(engine, container)
         raise
     return Container(engine, container, attached, waiting, answer)
+
+
+def listen(
+    attached: Link, waiting: Link, container: str, condition: str
+) -> http.client.HTTPResponse:
+    """To the output on one, for the end on the other: the head of its answer."""
+    path = f"/containers/{container}"
+    attached.send_request("POST", f"{path}/attach", {"stream": 1, "stdout": 1, "stderr": 1})
+    waiting.send_request("POST", f"{path}/wait", {"condition": condition})
+    attached.answer()
+    return waiting.answer()
 
 
 def create(engine: Engine, link: Link, launch: Launch) -> str:
@@ -137,6 +145,7 @@ class Container:
         self._attached = attached
         self._waiting = waiting
         self._answer = answer
+        """Its body comes when the container has ended."""
         self._asked: list[Link] = []
         self._memory: ContainerMemory | None = None
         self._exit: Exit | None = None
@@ -159,6 +168,18 @@ class Container:
         if self._exit is None and select.select([self._exited], [], [], 0)[0]:
             self._exit = self._judge()
         return self._exit
+
+    def regain(self) -> Exit | None:
+        try:
+            state = self._look(f"/containers/{self._container}/json")["State"]
+            if not state["Running"]:
+                return self._ended_unseen(state)
+            self._attach_again()
+        except EngineSilent as error:
+            raise OutOfSight(WENT_AWAY) from error
+        except EngineError as error:
+            return Exit(Reason.ENGINE_RESTARTED, detail=f"{WENT_AWAY}: {error}")
+        return None
 
     def use(self) -> Use | None:
         if self._memory is None:
@@ -184,27 +205,49 @@ class Container:
         remove(self._engine, self._container)
 
     def _judge(self) -> Exit:
+        """An engine that stops ends its containers first, and tells their ends like any other.
+
+        It has stopped listening by then: whoever answers now was not stopping, unless it is the
+        next engine already; then the connections to the one before are closed.
+        """
         try:
             status = int(json.loads(self._answer.read())["StatusCode"])
-            state = self._engine.container_state(self._container) if status else {}
-        except (OSError, ValueError, KeyError, http.client.HTTPException, EngineSilent):
-            return self._cut_off()
+            if status:
+                state = self._engine.container_state(self._container)
+            else:
+                state = self._engine.call("GET", "/_ping") or {}
+        except (OSError, ValueError, KeyError, http.client.HTTPException, EngineSilent) as error:
+            raise OutOfSight(WENT_AWAY) from error
         except EngineError as error:
             return Exit(Reason.AGENT_ERROR, detail=f"the container is gone: {error}")
+        if select.select([self._waiting.sock], [], [], 0)[0]:
+            raise OutOfSight(WENT_AWAY)
         return read_exit(status, state)
 
-    def _cut_off(self) -> Exit:
-        """The engine went away: what it printed since is lost, so the attempt is over."""
-        detail = "the Docker engine stopped while the program ran"
-        give_up = time.monotonic() + RETURN_SECONDS
-        while time.monotonic() < give_up:
-            try:
-                self._engine.remove(self._container)
-            except EngineSilent:
-                time.sleep(0.5)
-            else:
-                return Exit(Reason.ENGINE_RESTARTED, detail=detail)
-        return Exit(Reason.ENGINE_RESTARTED, detail=f"{detail} and did not come back")
+    def _look(self, path: str) -> dict[str, Any]:
+        found: dict[str, Any] = self._engine.call("GET", path, timeout=RETURN_SECONDS)
+        return found
+
+    def _ended_unseen(self, state: dict[str, Any]) -> Exit:
+        """By itself only where the engine lets containers live, and no signal ended it."""
+        exit = read_exit(int(state["ExitCode"]), state)
+        if exit.code is not None and self._look("/info").get("LiveRestoreEnabled"):
+            return exit
+        return Exit(Reason.ENGINE_RESTARTED, detail=WENT_AWAY)
+
+    def _attach_again(self) -> None:
+        attached, waiting = (self._engine.link(RETURN_SECONDS) for _ in range(2))
+        try:
+            answer = listen(attached, waiting, self._container, "not-running")
+        except BaseException:
+            attached.close()
+            waiting.close()
+            raise
+        self._attached.close()
+        self._waiting.close()
+        self._attached, self._waiting, self._answer = attached, waiting, answer
+        self._output = Output(attached.sock)
+        self._exited = waiting.sock.fileno()
 
 
 def read_exit(status: int, state: dict[str, Any]) -> Exit:

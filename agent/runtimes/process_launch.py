@@ -129,6 +129,9 @@ class ProcessLaunched:
             self._exit = exit_of(os.waitstatus_to_exitcode(status), usage.ru_maxrss)
         return self._exit
 
+    def regain(self) -> Exit | None:
+        return self.exit()
+
     def use(self) -> Use | None:
         reap_strays(self._pid)
         return tree_use(self._most)

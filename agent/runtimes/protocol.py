@@ -158,7 +158,16 @@ class Launched(Protocol):
         """A descriptor that becomes readable when the program has ended."""
 
     def exit(self) -> Exit | None:
-        """How it ended, None while it runs. Code, signal, ``oom``, peak memory are filled in."""
+        """How it ended, None while it runs. Code, signal, ``oom``, peak memory are filled in.
+
+        Raises ``OutOfSight`` where that cannot be known: ``sources`` and ``exited`` are void then.
+        """
+
+    def regain(self) -> Exit | None:
+        """Out of sight: how it ended meanwhile, or None and new ``sources`` and ``exited``.
+
+        Raises ``OutOfSight`` as long as that cannot be known yet. Blocks for seconds at most.
+        """
 
     def use(self) -> Use | None:
         """A look, which does not block; None where there is nothing (more) to look at."""
@@ -174,6 +183,10 @@ class Launched(Protocol):
 
     def close(self) -> None:
         """Leaves nothing behind: descriptors, the container. Called once, after the end."""
+
+
+class OutOfSight(Exception):
+    """What runs the program went away; the program itself may run on."""
 
 
 class CannotLaunch(Exception):

@@ -58,8 +58,16 @@ def no_mounts() -> str | None:
     return None
 
 
+@cache
+def no_dockerd() -> str | None:
+    if os.geteuid() != 0 or not all(map(shutil.which, ("dockerd", "containerd", "ip"))):
+        return "nobody may start a Docker engine here"
+    return None
+
+
 NEEDS: dict[str, Callable[[], str | None]] = {
     "docker": no_engine,
+    "dockerd": no_dockerd,
     "browser": no_browser,
     "nats_cli": no_nats_cli,
     "mounts": no_mounts,

@@ -1,0 +1,123 @@
+"""What becomes of jobs whose Docker engine restarts? An engine of the test's own."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from agent.runtimes.docker_engine import Engine, EngineError
+from agent.runtimes.docker_environment import Bases
+from agent.runtimes.docker_images import BuildLimits
+from agent.runtimes.docker_runtime import DockerConfig, DockerRuntime
+from agent.runtimes.protocol import Exit
+from benchmarks.chaos.machines import PrivateEngine, private_engine
+from schemas.reason import Reason
+
+from .conftest import BASE, PATIENCE, Attempt, Bundle, until
+
+pytestmark = [pytest.mark.docker, pytest.mark.dockerd, pytest.mark.slow, pytest.mark.timeout(300)]
+
+COUNT = """
+import pathlib, signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+for number in range(100_000):
+    print(f"line {number}", flush=True)
+    if pathlib.Path("go").exists():
+        sys.exit(5)
+    time.sleep(0.02)
+"""
+
+
+@pytest.fixture
+async def own() -> AsyncIterator[PrivateEngine]:
+    """In a short path: that of a socket has at most 107 bytes."""
+    with tempfile.TemporaryDirectory(prefix="stk", ignore_cleanup_errors=True) as folder:
+        async with private_engine(Path(folder) / "e") as opened:
+            yield opened
+
+
+@pytest.fixture
+async def runtime(own: PrivateEngine, tmp_path: Path) -> AsyncIterator[DockerRuntime]:
+    bases, builds = Bases(image=BASE), BuildLimits(seconds=PATIENCE)
+    made = DockerRuntime(tmp_path, "tester", DockerConfig(own.socket, bases, builds))
+    await made.open()
+    yield made
+    await made.close()
+
+
+async def begun(bundle: Bundle) -> Attempt:
+    attempt = bundle({"main.py": COUNT})
+    prepared = await attempt.prepare()
+    await attempt.runtime.start(attempt.folder, prepared.launch, lambda _: attempt.news.set())
+    await until_printed(attempt, "line 10\n")
+    return attempt
+
+
+async def until_printed(attempt: Attempt, text: str) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while text not in attempt.printed():
+            attempt.news.clear()
+            await attempt.news.wait()
+
+
+async def ended(attempt: Attempt) -> Exit:
+    async with asyncio.timeout(PATIENCE):
+        return await attempt.runtime.wait(attempt.folder)
+
+
+def is_there(engine: Engine, attempt: Attempt) -> bool:
+    try:
+        engine.container_state(attempt.container)
+    except EngineError as error:
+        return error.status != 404
+    return True
+
+
+def numbers(attempt: Attempt) -> list[int]:
+    return [int(found) for found in re.findall(r"^line (\d+)$", attempt.printed(), re.MULTILINE)]
+
+
+async def test_an_engine_that_takes_its_containers_along_is_the_reason_of_their_end(
+    own: PrivateEngine, bundle: Bundle
+) -> None:
+    attempt = await begun(bundle)
+    await own.restart(live_restore=False, pause=0.5)
+    exit = await ended(attempt)
+    assert exit.reason is Reason.ENGINE_RESTARTED, exit
+    assert f"[stoker] {exit.detail}" in attempt.printed().splitlines()[-1]
+    assert numbers(attempt)[:11] == list(range(11))
+    await until(lambda: not is_there(Engine(own.socket), attempt))
+
+
+async def test_an_engine_that_lets_its_containers_live_costs_at_most_what_was_printed_meanwhile(
+    own: PrivateEngine, bundle: Bundle
+) -> None:
+    through, meanwhile = await begun(bundle), await begun(bundle)
+    restarted = asyncio.ensure_future(own.restart(live_restore=True, pause=3))
+    await until_printed(meanwhile, "[stoker] the Docker engine stopped")
+    (meanwhile.folder.job / "go").touch()
+    await restarted
+    exit = await ended(meanwhile)
+    assert (exit.reason, exit.code) == (Reason.EXIT, 5), exit
+
+    await until_printed(through, "[stoker] the program is heard again")
+    heard = len(numbers(through))
+    async with asyncio.timeout(PATIENCE):
+        while len(numbers(through)) < heard + 10:
+            through.news.clear()
+            await through.news.wait()
+    (through.folder.job / "go").touch()
+    exit = await ended(through)
+    assert (exit.reason, exit.code) == (Reason.EXIT, 5), exit
+    found = numbers(through)
+    assert found == sorted(set(found))
+    before, after = through.printed().split("[stoker] the Docker engine stopped")
+    assert len(re.findall("line", before)) == int(before.split()[-1]) + 1
+    after = after.split("[stoker] the program is heard again")[1]
+    seen = [int(number) for number in re.findall(r"^line (\d+)$", after, re.MULTILINE)]
+    assert seen == list(range(seen[0], seen[0] + len(seen)))
