@@ -89,7 +89,9 @@ async def measured(house: House, bus: Bus, bundle: str) -> Rate:
     written, spent = await durable_writes(bus) - written, house_time(house) - spent
     after = await publishing(house.nats)
     publishes = 2 / (1 / before + 1 / after)
-    return Rate(jobs, publishes, written / JOBS, spent / JOBS)
+    rate = Rate(jobs, publishes, written / JOBS, spent / JOBS)
+    print(f"{rate}; publishes before {before:.0f}, after {after:.0f}", flush=True)
+    return rate
 
 
 def house_time(house: House) -> float:
