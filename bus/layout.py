@@ -21,6 +21,9 @@ SECOND = 1_000_000_000
 """Nanoseconds."""
 ACK_WAIT = 5
 """Seconds after which an unclaimed ticket is offered again."""
+MAX_PENDING = 100_000
+"""Messages of a consumer that are given out and not acknowledged: every end of an attempt rests for
+a minute before its log is sealed, and more of them in a minute would stop the archive."""
 STREAM_EXISTS = 10058
 CONSUMER_EXISTS = frozenset({10013, 10148})
 NOT_YET = frozenset({10005, 10008, 10009})
@@ -138,7 +141,7 @@ class Durable:
             "ack_wait": int(self.ack_wait * SECOND),
             "max_deliver": self.max_deliver,
             "filter_subjects": list(self.filters),
-            "max_ack_pending": 10_000,
+            "max_ack_pending": MAX_PENDING,
             "max_waiting": 4096,
         }
 
