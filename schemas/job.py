@@ -58,6 +58,20 @@ class Fact(StrEnum):
     CANCELLED = "cancelled"
 
 
+class Quote(Message):
+    """The lines of a log that say why its attempt failed."""
+
+    lines: tuple[str, ...]
+    """As a person would see them; ``…`` stands for what was cut."""
+    rule: str
+    """Which rule found them."""
+    start: int
+    """Offset of their first byte in the log."""
+    end: int
+    """Offset behind their last byte."""
+    rank: int = 0
+
+
 class AttemptEnd(Message):
     """How an attempt ended, as its worker reports it."""
 
@@ -72,6 +86,8 @@ class AttemptEnd(Message):
     """Rank to the final offset of its log, in bytes."""
     peak_memory: int | None = None
     """Bytes."""
+    quote: Quote | None = None
+    """Of a failure, where the log says something of it."""
 
     @property
     def succeeded(self) -> bool:
