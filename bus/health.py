@@ -58,6 +58,9 @@ async def closed_streams(bus: Bus) -> list[str]:
 async def watch_streams(bus: Bus, every: float = LOOK_EVERY) -> None:
     """For ever; tells aloud of streams that do not store."""
     while True:
-        for name, text in (await broken_streams(bus)).items():
-            log.error("%s stores nothing any more (%s): %s", name, text, CURE)
         await asyncio.sleep(every)
+        try:
+            for name, text in (await broken_streams(bus)).items():
+                log.error("%s stores nothing any more (%s): %s", name, text, CURE)
+        except Exception:
+            log.exception("the streams cannot be looked at")

@@ -14,7 +14,7 @@ import pytest
 from bus import subjects
 from bus.connection import Bus
 from bus.errors import BusError, StoreFull
-from bus.health import broken_streams
+from bus.health import broken_streams, watch_streams
 from bus.kv import Bucket
 from bus.layout import STREAMS, declare
 from bus.link import BusConfig
@@ -115,7 +115,7 @@ async def test_a_stream_that_met_a_full_disk_is_mended_once_there_is_room(disk: 
 
 
 async def test_a_server_that_nobody_looks_after_says_what_is_wrong(
-    disk: Path, monkeypatch: pytest.MonkeyPatch
+    disk: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """As one of the user's own: no upload is taken, and the doctor names the cure."""
     monkeypatch.setattr("bus.objects.CHUNK_TIMEOUT", 1.0)
@@ -125,6 +125,11 @@ async def test_a_server_that_nobody_looks_after_says_what_is_wrong(
         with pytest.raises(StoreFull, match="no space left"):
             await Objects(bus).put("uploads", "big", once(bytes(8 << 20)))
         full.unlink()
+        async with asyncio.timeout(10):
+            watch = asyncio.create_task(watch_streams(bus, 0.1))
+            while "OBJ_uploads stores nothing" not in caplog.text:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+            watch.cancel()
         told = await asyncio.to_thread(checks.store, (server.url,))
         assert (told.state, "OBJ_uploads" in told.text) == ("FAIL", True)
         assert "restart nats-server" in told.fix

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
+from bus.layout import STREAMS, pool_stream
 from bus.room import BOUND, Reserve, close, reopen
+from bus.server import ServerConfig
 
 GIBIBYTE = 1 << 30
+ROOT = Path(__file__).parents[2]
+DEPLOYED = ("deploy/nats.conf", "deploy/cluster/nats.conf")
+POOLS = 500
 
 
 def info(size: int, **config: object) -> dict[str, object]:
@@ -42,3 +50,15 @@ def test_nothing_is_done_twice() -> None:
     assert closed["max_bytes"] == 1
     assert close({"config": closed, "state": {"bytes": 0}}) is None
     assert reopen(info(0)) is None
+
+
+def test_all_streams_full_to_their_bounds_leave_room_on_every_server() -> None:
+    """What one stream may fill is never what another was promised."""
+    promised = sum(one.max_bytes for one in STREAMS) + POOLS * pool_stream("p").max_bytes
+    assert all(one.max_bytes > 0 for one in STREAMS)
+    limits = [ServerConfig(ROOT).max_store]
+    for name in DEPLOYED:
+        found = re.search(r"max_file_store: (\d+)", (ROOT / name).read_text())
+        assert found is not None
+        limits.append(int(found[1]))
+    assert promised < min(limits)
