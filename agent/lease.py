@@ -20,6 +20,9 @@ SHARE = 0.75
 """Share of that time at which the program is killed; the rest is for the kill itself."""
 WARNING = 0.2
 """Share of it for SIGTERM, before the kill."""
+LOOK_EVERY = 1.0
+"""Most seconds between two looks at the note: timers stand still while the machine sleeps."""
+RAN_OUT = "no beat of the worker was answered until the lease of its exclusive job ran out"
 CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
@@ -48,6 +51,8 @@ class Lease:
         try:
             sent_at, lost_after = NOTE.unpack(self._path.read_bytes())
         except (OSError, struct.error):
+            return 0.0, 0.0
+        if sent_at > now:  # of an earlier start of the machine
             return 0.0, 0.0
         end = sent_at + SHARE * lost_after
         return end - WARNING * lost_after - now, end - now

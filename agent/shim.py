@@ -23,6 +23,7 @@ import msgpack
 
 from agent.disk import is_full
 from agent.folder import ENDED, PRINTED, STARTED, AttemptFolder, Note
+from agent.lease import LOOK_EVERY, RAN_OUT, boot_time, of_attempt
 from agent.looks import FIRST_LOOK, excess, pause
 from agent.runtimes.launchers import launcher
 from agent.runtimes.protocol import CannotLaunch, Exit, Launch, Launched, OutOfSight, Source
@@ -65,6 +66,7 @@ class Shim:
         self._control = os.open(folder.control, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         self._wake = os.open(folder.wake, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         self._spool = SpoolWriter(folder.spool)
+        self._lease = of_attempt(folder.path)
         self._timers: dict[Timer, float] = {}
         self._commands = b""
         self._sources = 0
@@ -75,6 +77,9 @@ class Shim:
         self._peak = 0
 
     def run(self) -> None:
+        if self._launch.limits.exclusive and self._lease.ends_in(boot_time())[1] <= 0:
+            self._finish(Exit(Reason.LEASE_EXPIRED, detail=RAN_OUT))
+            return
         try:
             launched = launcher(self._launch.runtime).launch(self._launch)
         except CannotLaunch as error:
@@ -103,6 +108,8 @@ class Shim:
         if self._launch.limits.timeout is not None:
             self._timers[self._on_time_up] = now + self._launch.limits.timeout
         self._timers[self._on_look] = now + FIRST_LOOK
+        if self._launch.limits.exclusive:
+            self._timers[self._on_lease] = now
         self._attend()
         self._register(self._control, self._on_control)
         while (self._exit is None or self._sources) and not self._gave_up:
@@ -223,6 +230,17 @@ class Shim:
         if self._ending is None:
             self._say(f"{ending.detail}: stopping")
         self._stop(self._launch.limits.grace, ending)
+
+    def _on_lease(self) -> None:
+        """SIGTERM by the grace before the lease's end, as far as that fits; SIGKILL at its end."""
+        warning, end = self._lease.ends_in(boot_time())
+        notice = min(self._launch.limits.grace, end - warning)
+        if end <= notice:
+            if self._ending is None:
+                self._say(f"{RAN_OUT}: stopping")
+            self._stop(max(0.0, end), Ending(Reason.LEASE_EXPIRED, RAN_OUT))
+        until = end - notice if end > notice else max(end, 0.0)
+        self._timers[self._on_lease] = time.monotonic() + min(LOOK_EVERY, until or LOOK_EVERY)
 
     def _on_look(self) -> None:
         """A look at what the program uses, where the runtime does not limit it by itself."""

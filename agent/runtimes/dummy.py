@@ -27,6 +27,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from agent.folder import AttemptFolder
+from agent.lease import RAN_OUT, boot_time, of_attempt
 from agent.runtimes.program import limits_of, program_environment
 from agent.runtimes.protocol import (
     CannotPrepare,
@@ -144,6 +145,8 @@ async def pretend(folder: AttemptFolder, pretender: Pretender) -> Exit:
     wishes = pretender.launch.environment
     spool = SpoolWriter(folder.spool)
     try:
+        if not await leased(pretender, 0.0):
+            return Exit(Reason.LEASE_EXPIRED, detail=RAN_OUT)
         await talk(spool, wishes, pretender.news)
         end = await sleep(pretender, number(wishes, "SLEEP"))
     finally:
@@ -175,13 +178,27 @@ async def sleep(pretender: Pretender, seconds: float) -> Exit | None:
     limits, stopped = pretender.launch.limits, pretender.stopped
     over = first_over(limits, seconds)
     allowed = over[0] if over else seconds
-    if allowed and not stopped.is_set():
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(allowed):
-                await stopped.wait()
+    if not await leased(pretender, allowed):
+        return Exit(Reason.LEASE_EXPIRED, signal=signal.SIGKILL, detail=RAN_OUT)
     if stopped.is_set():
         return await stop_it(pretender, pretender.grace, pretender.reason, "")
     return await stop_it(pretender, limits.grace, *over[1:]) if over else None
+
+
+async def leased(pretender: Pretender, seconds: float) -> bool:
+    """Waits until it is stopped, for so long at most; False where its lease ran out before."""
+    give_up = time.monotonic() + seconds
+    lease = of_attempt(Path(pretender.launch.folder))
+    while True:
+        end = lease.ends_in(boot_time())[1] if pretender.launch.limits.exclusive else seconds
+        if pretender.launch.limits.exclusive and end <= 0:
+            return False
+        left = give_up - time.monotonic()
+        if left <= 0 or pretender.stopped.is_set():
+            return True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(min(left, end)):
+                await pretender.stopped.wait()
 
 
 def first_over(limits: Limits, seconds: float) -> tuple[float, Reason, str] | None:

@@ -38,5 +38,6 @@ def limits_of(spec: JobSpec) -> Limits:
         pids=asked.pids,
         timeout=spec.timeout,
         idle_timeout=spec.idle_timeout,
+        exclusive=spec.exclusive,
         grace=spec.grace,
     )

@@ -45,6 +45,8 @@ class Limits:
     """Seconds that the program may run. The shim enforces it, not the launcher."""
     idle_timeout: float | None = None
     """Seconds that it may run without printing anything. The shim enforces it too."""
+    exclusive: bool = False
+    """It dies with the worker's lease (``agent/lease.py``). The shim enforces it too."""
     grace: float = 10.0
     """Seconds between SIGTERM and SIGKILL when the time is up."""
 

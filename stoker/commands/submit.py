@@ -46,6 +46,14 @@ def submit(
     ] = None,
     grace: Annotated[str | None, Option(help="From SIGTERM to SIGKILL, such as 30s.")] = None,
     retries: Annotated[int | None, Option(help="Tries after the first.")] = None,
+    exclusive: Annotated[
+        bool | None,
+        Option(
+            "--exclusive/--no-exclusive",
+            help="Never runs twice at one time; ends when its worker is cut off.",
+            show_default=False,
+        ),
+    ] = None,
     network: Annotated[str | None, Option(help="none or full.")] = None,
     python: Annotated[str | None, Option(help="Version, such as 3.12.")] = None,
     image: Annotated[str | None, Option(help="Base image instead of the pool's.")] = None,
@@ -75,6 +83,7 @@ def submit(
         "queue_timeout": queue_timeout,
         "grace": grace,
         "retries": retries,
+        "exclusive": exclusive,
         "network": network,
         "python": python,
         "image": image,

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+from pathlib import Path
 
 import pytest
 
+from agent.lease import Lease, boot_time
 from agent.runtimes.cores import own_cores
 from agent.runtimes.protocol import CannotPrepare, Runtime
 from schemas.reason import Reason
@@ -111,6 +113,41 @@ async def test_whoever_prints_now_and_then_is_not_silent(begin: Begin, kind: str
     code = "import time\nfor n in range(16):\n    print(n)\n    time.sleep(0.1)"
     exit = await begin(Program(code), idle_timeout=1.2).run()
     assert (exit.reason, exit.code) == (Reason.EXIT, 0)
+
+
+async def test_an_exclusive_program_dies_with_its_lease(begin: Begin, work: Path) -> None:
+    attempt = begin(STUBBORN, exclusive=True)
+    await attempt.prepare()
+    Lease(work).renew(boot_time(), 6.0)
+    await attempt.start()
+    exit = await attempt.wait()
+    assert (exit.reason, exit.signal) == (Reason.LEASE_EXPIRED, signal.SIGKILL)
+    assert exit.started_at is not None
+    assert exit.ended_at - exit.started_at < NEAR
+
+
+async def test_an_exclusive_program_runs_while_its_lease_is_renewed(
+    begin: Begin, work: Path
+) -> None:
+    program = Program("import time\ntime.sleep(4)", dummy(SLEEP=4))
+    attempt = begin(program, exclusive=True, grace=0.1)
+    await attempt.prepare()
+    Lease(work).renew(boot_time(), 4.0)
+    running = asyncio.ensure_future(attempt.run())
+    while not running.done():
+        await asyncio.wait((running,), timeout=0.3)
+        Lease(work).renew(boot_time(), 4.0)
+    assert (running.result().reason, running.result().code) == (Reason.EXIT, 0)
+
+
+async def test_an_exclusive_program_does_not_start_without_a_lease(
+    begin: Begin, work: Path
+) -> None:
+    attempt = begin(SLEEP, exclusive=True)
+    await attempt.prepare()
+    Lease(work).renew(boot_time() - 30.0, 30.0)
+    assert (await attempt.run()).reason is Reason.LEASE_EXPIRED
+    assert attempt.output(Stream.STDOUT) == b""
 
 
 async def test_a_stop_is_a_sigterm_first(begin: Begin) -> None:

@@ -136,11 +136,13 @@ class House:
 
 
 @contextlib.asynccontextmanager
-async def open_house(url: str, bus: Bus, folder: Path) -> AsyncIterator[House]:
+async def open_house(
+    url: str, bus: Bus, folder: Path, scheduler: SchedulerConfig | None = None
+) -> AsyncIterator[House]:
     config = BusConfig(servers=(url,), name="house")
     async with asyncio.TaskGroup() as tasks:
         parts = [
-            tasks.create_task(run_scheduler(bus, SchedulerConfig())),
+            tasks.create_task(run_scheduler(bus, scheduler or SchedulerConfig())),
             tasks.create_task(run_upload(bus, UploadConfig())),
             tasks.create_task(run_archive(bus, ArchiveConfig())),
         ]

@@ -47,7 +47,7 @@ def test_submit_prints_the_id_alone(up: Up, folder: Path) -> None:
 def test_every_flag_reaches_the_spec(up: Up, folder: Path) -> None:
     flags = shlex.split(
         "--entry main.py --name n --priority 3 --cpus 0.5 --memory 64m --shm 32m --timeout 15m"
-        " --idle-timeout 5m"
+        " --idle-timeout 5m --exclusive"
         " --grace 2s --retries 1 --network full --python 3.12 --image x -e A=b"
     )
     run = up.stoker("submit", str(folder), *flags, "--json", "--", "--epochs", "3")
@@ -55,7 +55,7 @@ def test_every_flag_reaches_the_spec(up: Up, folder: Path) -> None:
     assert spec["arguments"] == ["--epochs", "3"]
     assert spec["environment"] == {"A": "b"}
     assert (spec["timeout"], spec["grace"], spec["retries"]) == (900, 2, 1)
-    assert spec["idle_timeout"] == 300
+    assert (spec["idle_timeout"], spec["exclusive"]) == (300, True)
     assert (spec["priority"], spec["network"], spec["python"], spec["image"]) == (
         3,
         "full",

@@ -126,6 +126,7 @@ function readSpec() {
     network: value("network"),
     resources: { cpus: number("cpus"), memory: value("memory"), gpus: number("gpus"), shm: value("shm") },
   };
+  if (value("exclusive")) spec.exclusive = true;
   if (value("retries")) spec.retries = number("retries");
   for (const name of ["timeout", "idle_timeout", "queue_timeout", "python", "image"]) if (value(name)) spec[name] = value(name);
   return spec;
@@ -222,7 +223,7 @@ async function cloneFrom(id) {
   const { job } = await ask(`/jobs/${encodeURIComponent(id)}`);
   show({ digest: job.bundle, name: `The bundle of ${job.spec.name || job.spec.entry}` }, `${bytes(job.bundle_size)} · stored already, nothing to send · job ${job.id}`);
   const { spec } = job;
-  const values = { name: spec.name, entry: spec.entry, arguments: joinArguments(spec.arguments), environment: writeEnvironment(spec.environment), pool: spec.pool, priority: spec.priority, network: spec.network, cpus: spec.resources.cpus, memory: size(spec.resources.memory), gpus: spec.resources.gpus, shm: size(spec.resources.shm), timeout: spec.timeout ?? "", idle_timeout: spec.idle_timeout ?? "", queue_timeout: spec.queue_timeout ?? "", retries: spec.retries ?? "", python: spec.python ?? "", image: spec.image ?? "" };
+  const values = { name: spec.name, entry: spec.entry, arguments: joinArguments(spec.arguments), environment: writeEnvironment(spec.environment), pool: spec.pool, priority: spec.priority, network: spec.network, cpus: spec.resources.cpus, memory: size(spec.resources.memory), gpus: spec.resources.gpus, shm: size(spec.resources.shm), timeout: spec.timeout ?? "", idle_timeout: spec.idle_timeout ?? "", queue_timeout: spec.queue_timeout ?? "", retries: spec.retries ?? "", exclusive: spec.exclusive ? "yes" : "", python: spec.python ?? "", image: spec.image ?? "" };
   for (const [name, value] of Object.entries(values)) field(name).value = value;
   summarize();
 }
