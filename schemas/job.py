@@ -93,6 +93,10 @@ class AttemptEnd(Message):
     def succeeded(self) -> bool:
         return self.reason is Reason.EXIT and self.exit_code == 0
 
+    def same(self, other: AttemptEnd | None) -> bool:
+        """Whether both tell of one end: a quote is looked for anew each time that it is told."""
+        return other is not None and self.model_copy(update={"quote": other.quote}) == other
+
 
 class Environment(Message):
     """What a job runs in, as the worker chose it; shown to people."""

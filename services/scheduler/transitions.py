@@ -103,7 +103,7 @@ def report(record: Record, told: Report, now: float) -> Step | Already | Refusal
         return Refusal(f"attempt {told.attempt} is superseded", stop=True)
     if told.nonce != said_by.nonce:
         return Refusal("the nonce is not that of the grant", stop=True)
-    if told.end is not None and told.end == said_by.end:
+    if told.end is not None and told.end.same(said_by.end):
         return Already()
     back = reinstated(record, told, told.worker, now)
     if back is not None:

@@ -48,6 +48,19 @@ async def test_a_failing_job_tells_its_exit_code(house: House) -> None:
     assert (record.state, record.reason, record.exit_code) == (State.FAILED, Reason.EXIT, 3)
 
 
+async def test_a_failing_job_quotes_the_lines_that_say_why(house: House) -> None:
+    house.agent()
+    said = "Traceback (most recent call last):\n  File \"a.py\", line 1\nKeyError: 'x'\n"
+    job = await house.submit(environment=dummy(LINES=1000, ERR=said, EXIT=1))
+    record = await house.ended(job)
+    end = record.current.end if record.current else None
+    assert end is not None
+    assert end.quote is not None
+    assert (end.quote.rule, end.quote.lines) == ("traceback", tuple(said.splitlines()))
+    log = await house.log(record)
+    assert log[end.quote.start : end.quote.end].decode() == said
+
+
 async def test_a_long_enough_job_is_seen_running(house: House) -> None:
     house.agent()
     job = await house.submit(environment=dummy(SLEEP=0.3))
