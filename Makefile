@@ -10,7 +10,7 @@ TESTS ?=
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help dev base vendor demo up test test-quick test-docker test-browser check fmt bench bench-main bench-chaos wheel clean
+.PHONY: help dev base vendor demo up test test-quick test-docker test-browser simulate check fmt bench bench-main bench-chaos wheel clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -71,6 +71,9 @@ test-docker: dev
 
 test-browser: dev
 	$(BIN)/python -m pytest -q -m browser $(or $(TESTS),tests)
+
+simulate: dev  ## Does any course of faults break a promise? SEEDS=N FIRST=S, in virtual time
+	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),5000) --first $(or $(FIRST),0)
 
 check: dev  ## Format, lint, types and the import rule
 	$(BIN)/ruff check .
