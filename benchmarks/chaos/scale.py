@@ -34,7 +34,7 @@ FIRST_DISPATCH = 5.0
 """Seconds."""
 SLOWER = 1.25
 """How much slower a submission may be: what two measurements differ by anyway."""
-SUBMITS = 200
+SUBMITS, BATCHES = 100, 4
 WATCH = 30.0
 POOL = "default"
 NAP = JobSpec.model_validate(
@@ -147,8 +147,8 @@ async def many_jobs() -> list[Figure]:
     async with open_house(WISH) as house, buses(house.nats, 1) as (bus,):
         requests = Requests(house)
         await requests.upload(PROGRAM, SHORT)
-        before_jobs, before = await submissions(bus, requests.bundle)
-        await clear(requests, before_jobs)
+        jobs, before = await submissions(bus, requests.bundle)
+        await clear(requests, jobs)
         for name in SCHEDULERS:
             await house.end(name)
         await seeding.write_jobs(
@@ -180,13 +180,17 @@ async def many_jobs() -> list[Figure]:
 
 
 async def submissions(bus: Bus, bundle: str) -> tuple[list[str], list[float]]:
-    """The jobs, and the seconds that each took to be accepted."""
-    jobs, times = [], []
-    for _ in range(SUBMITS):
-        begun = time.perf_counter()
-        jobs.append(await load.submit(bus, bundle, NAP))
-        times.append(time.perf_counter() - begun)
-    return jobs, times
+    """The jobs, and the seconds that each of the best batch took to be accepted."""
+    jobs: list[str] = []
+    batches: list[list[float]] = []
+    for _ in range(BATCHES):
+        times = []
+        for _ in range(SUBMITS):
+            begun = time.perf_counter()
+            jobs.append(await load.submit(bus, bundle, NAP))
+            times.append(time.perf_counter() - begun)
+        batches.append(times)
+    return jobs, min(batches, key=lambda times: percentile(times, 0.5))
 
 
 async def clear(requests: Requests, jobs: list[str]) -> None:
