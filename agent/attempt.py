@@ -16,6 +16,7 @@ from agent.folder import AttemptFolder, read_if_there, write_atomic
 from agent.quoting import with_quote
 from agent.reports import Reporter, end_report
 from agent.runtimes.protocol import CannotPrepare, Exit, Preparation, Prepared, Runtime
+from agent.runtimes.shim_runtime import shim_died
 from agent.ship import Shipper
 from agent.spool import SpoolWriter
 from agent.unpack import SMALL_TREE
@@ -174,7 +175,7 @@ class AttemptRun:
         if runtime.exits_are_kept and not self.folder.launched():
             return await self._once_more()
         if not await runtime.adopt(self.folder, self._on_news):
-            return Exit(Reason.AGENT_ERROR, detail=BOTH_GONE)
+            return shim_died(self.folder, BOTH_GONE)
         log.info("%s.%d goes on", self.grant.job, self.grant.attempt)
         self.phase = "running"
         self._on_news(True)

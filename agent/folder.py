@@ -33,6 +33,8 @@ class Note(StrEnum):
     LAUNCH = "launch"
     STARTED = "started"
     """By the shim: when and what it started. None is started after ``VOID``."""
+    UNSEEN = "unseen"
+    """By the shim: why it does not see the program any more; empty when it does again."""
     EXIT = "exit"
     """By the shim, its last word."""
     VOID = "void"
@@ -117,6 +119,10 @@ class AttemptFolder:
         data = self.read_notes().get(Note.STARTED)
         found: dict[str, Any] | None = msgpack.unpackb(data) if data else None
         return found
+
+    def unseen(self) -> str:
+        """Why the shim lost sight of the program; empty where it did not."""
+        return self.read_notes().get(Note.UNSEEN, b"").decode()
 
     def launched(self) -> bool:
         """Whether a shim was asked for."""

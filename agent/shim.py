@@ -185,6 +185,7 @@ class Shim:
         self._selector.unregister(self._launched.exited)
         self._sources = 0
         self._timers.pop(self._on_silence, None)
+        self._note_sight(why)
         self._say(f"{why}: what the program prints now may be missing")
         self._lost_sight_at = time.monotonic()
         self._timers[self._on_regain] = self._lost_sight_at
@@ -201,10 +202,16 @@ class Shim:
         if self._exit is not None:
             self._say(self._exit.detail or "the program ended meanwhile")
             return
+        self._note_sight("")
         self._say("the program is heard again; what it printed meanwhile may be missing here")
         self._attend()
         if self._ending is not None:
             self._launched.signal(signal.SIGTERM)
+
+    def _note_sight(self, why: str) -> None:
+        """For the agent, where the shim is a container itself and dies with the engine."""
+        with contextlib.suppress(OSError):
+            self._folder.add_note(Note.UNSEEN, why.encode())
 
     def _on_control(self) -> None:
         self._commands += os.read(self._control, 4096)

@@ -180,7 +180,7 @@ class ShimRuntime:
         if await voided(folder):
             await self._recover(folder)
         data = folder.exit()
-        return Exit.unpack(data) if data else Exit(Reason.AGENT_ERROR, detail=VANISHED)
+        return Exit.unpack(data) if data else shim_died(folder, VANISHED)
 
     async def _recover(self, folder: AttemptFolder) -> None:
         """Kills what a dead shim left."""
@@ -211,6 +211,14 @@ class ShimRuntime:
             os.close(self._fifo)
         self._fifo, self._path = fifo, path
         self._host = await self._start_host(path, self.name)
+
+
+def shim_died(folder: AttemptFolder, detail: str) -> Exit:
+    """Its engine took it along where it had lost sight of the program; else nobody knows why."""
+    unseen = folder.unseen()
+    if unseen:
+        return Exit(Reason.ENGINE_RESTARTED, detail=unseen)
+    return Exit(Reason.AGENT_ERROR, detail=detail)
 
 
 async def voided(folder: AttemptFolder) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
+import signal
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -70,6 +72,13 @@ async def ended(attempt: Attempt) -> Exit:
         return await attempt.runtime.wait(attempt.folder)
 
 
+def shim_of(attempt: Attempt) -> int:
+    """Who holds the lock of its notes."""
+    inode = os.stat(attempt.folder.notes).st_ino
+    locks = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+    return next(int(lock[4]) for lock in locks if int(lock[5].split(":")[2]) == inode)
+
+
 def is_there(engine: Engine, attempt: Attempt) -> bool:
     try:
         engine.container_state(attempt.container)
@@ -85,13 +94,18 @@ def numbers(attempt: Attempt) -> list[int]:
 async def test_an_engine_that_takes_its_containers_along_is_the_reason_of_their_end(
     own: PrivateEngine, bundle: Bundle
 ) -> None:
-    attempt = await begun(bundle)
-    await own.restart(live_restore=False, pause=0.5)
+    attempt, orphan = await begun(bundle), await begun(bundle)
+    restarted = asyncio.ensure_future(own.restart(live_restore=False, pause=2))
+    await until_printed(orphan, "[stoker] the Docker engine stopped")
+    os.kill(shim_of(orphan), signal.SIGKILL)
+    await restarted
+    assert (await ended(orphan)).reason is Reason.ENGINE_RESTARTED
     exit = await ended(attempt)
     assert exit.reason is Reason.ENGINE_RESTARTED, exit
     assert f"[stoker] {exit.detail}" in attempt.printed().splitlines()[-1]
     assert numbers(attempt)[:11] == list(range(11))
-    await until(lambda: not is_there(Engine(own.socket), attempt))
+    for one in (attempt, orphan):
+        await until(lambda one=one: not is_there(Engine(own.socket), one))
 
 
 async def test_an_engine_that_lets_its_containers_live_costs_at_most_what_was_printed_meanwhile(
