@@ -153,12 +153,8 @@ async def read_consumer(
 ) -> AsyncGenerator[Delivery, None]:
     """One consumer's life; raises ``PullBroken`` where it has a gap or falls silent."""
     name = f"r{secrets.token_hex(8)}"
-    created = await bus.api(
-        f"CONSUMER.CREATE.{stream}.{name}",
-        {"stream_name": stream, "config": consumer_config(name, filters, place)},
-    )
-    pending = int(created.get("num_pending", 0))
-    if options.stop_at_end and not pending:
+    end = await make_consumer(bus, stream, consumer_config(name, filters, place), place, options)
+    if options.stop_at_end and end is None:
         await drop_consumer(bus, stream, name)
         return
     expected = 1
@@ -179,10 +175,35 @@ async def read_consumer(
                     raise PullBroken(f"message {serial} came where {expected} was next")
                 expected += 1
                 yield delivery
-                if options.stop_at_end and not delivery.pending:
+                if options.stop_at_end and not delivery.pending and delivery.sequence >= (end or 0):
                     return
         finally:
             await drop_consumer(bus, stream, name)
+
+
+async def make_consumer(
+    bus: Bus, stream: str, config: dict[str, Any], place: Place, options: Options
+) -> int | None:
+    """The sequence up to which at least it has to be read; None where nothing is stored.
+
+    A server of a cluster may have less of the stream than its leader acknowledged: the leader says.
+    """
+    verb = f"CONSUMER.CREATE.{stream}.{config['name']}"
+    created = await bus.api(verb, {"stream_name": stream, "config": config})
+    end = 0
+    if options.stop_at_end and "cluster" in created and not place.since:
+        end = await last_stored(bus, stream, config["filter_subjects"])
+    return end if created.get("num_pending") or end > (place.after or 0) else None
+
+
+async def last_stored(bus: Bus, stream: str, filters: list[str]) -> int:
+    """The sequence of the last message of these subjects, as the stream's leader knows it."""
+    last = 0
+    for subject in filters:
+        with contextlib.suppress(NotFound):
+            found = await bus.api(f"STREAM.MSG.GET.{stream}", {"last_by_subj": subject})
+            last = max(last, int(found["message"]["seq"]))
+    return last
 
 
 def consumer_config(name: str, filters: tuple[str, ...], place: Place) -> dict[str, Any]:

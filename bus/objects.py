@@ -15,6 +15,7 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
 from dataclasses import replace
+from typing import Any
 
 from nats.aio.client import Client
 from nats.errors import ConnectionClosedError, NoRespondersError
@@ -146,18 +147,29 @@ class Objects:
         raise Corrupt(f"{info.bucket}/{info.name}: {left} of {info.chunks} chunks are missing")
 
     async def chunk(self, info: ObjectInfo, cursor: int) -> tuple[bytes, int]:
-        """The first chunk behind the stream sequence ``cursor``, and its own sequence."""
-        body = json.dumps({"seq": cursor + 1, "next_by_subj": info.chunk_subject}).encode()
+        """The first chunk behind the stream sequence ``cursor``, and its own sequence.
+
+        Any server of a cluster answers, also one that does not have it yet: then its leader says.
+        """
+        asked = {"seq": cursor + 1, "next_by_subj": info.chunk_subject}
         client = await self._bus.bulk()
         subject = f"$JS.API.DIRECT.GET.OBJ_{info.bucket}"
         try:
-            reply = await ask(client, subject, body, API_TIMEOUT)
+            reply = await ask(client, subject, json.dumps(asked).encode(), API_TIMEOUT)
         except (NatsTimeout, NoRespondersError, ConnectionClosedError) as error:
             raise Unanswered(subject, API_TIMEOUT) from error
         headers = reply.headers or {}
-        if "Nats-Sequence" not in headers:
-            raise Corrupt(f"{info.bucket}/{info.name}: a chunk is missing")
-        return reply.data, int(headers["Nats-Sequence"])
+        if "Nats-Sequence" in headers:
+            return reply.data, int(headers["Nats-Sequence"])
+        return await self._leaders_chunk(info, asked)
+
+    async def _leaders_chunk(self, info: ObjectInfo, asked: dict[str, Any]) -> tuple[bytes, int]:
+        try:
+            answer = await self._bus.api(f"STREAM.MSG.GET.OBJ_{info.bucket}", asked)
+        except NotFound as error:
+            raise Corrupt(f"{info.bucket}/{info.name}: a chunk is missing") from error
+        message = answer["message"]
+        return base64.b64decode(message.get("data", "")), int(message["seq"])
 
     async def delete(self, bucket: str, name: str) -> None:
         """Marks it as deleted and frees its chunks. No such object is no error."""

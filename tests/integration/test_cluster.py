@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from agent.main import run_agent
 from bus import subjects
 from bus.connection import Bus
 from bus.errors import BusError
+from bus.follow import follow
 from bus.layout import STREAMS, declare
 from bus.link import BusConfig
 from bus.objects import Objects
@@ -31,6 +33,8 @@ from services.upload.service import run as run_upload
 from tests.integration.cluster import NAMES, Cluster, cluster, current, leader_of
 from tests.integration.house import PATIENCE, SMALL, House, dummy, once, zipped
 
+READERS = 30
+LATE = b"x" * 300_000
 LINES = 800
 PRINTER = f"""\
 import time
@@ -175,3 +179,28 @@ async def test_the_leader_is_killed_under_load_and_nothing_is_lost(
     assert (record.state, record.attempt) == (State.SUCCEEDED, 1)
     lines = [line for line in (await house.log(record)).splitlines() if line.startswith(b"line")]
     assert lines == [b"line %d" % number for number in range(LINES)]
+
+
+async def test_what_was_acknowledged_is_read_also_where_a_server_lags(servers: Cluster) -> None:
+    """A reader may be given to any server; the frozen one has heard of none of the writes."""
+    written = [f"stoker.job.lag-{number}.none" for number in range(READERS)]
+    async with Bus.connect(BusConfig(servers=servers.urls[1:2])) as bus:
+        await declare(bus, replicas=3)
+        for stream in ("JOBS", "OBJ_uploads"):
+            await lead(bus, stream, NAMES[1])
+        servers.processes[NAMES[0]].send_signal(signal.SIGSTOP)
+        try:
+            await Objects(bus).put("uploads", "late", once(LATE))
+            for subject in written:
+                await bus.append(subject, LATE[:100_000])
+            readers = [asyncio.ensure_future(read(bus, subject)) for subject in written]
+            await asyncio.sleep(0)
+        finally:
+            servers.processes[NAMES[0]].send_signal(signal.SIGCONT)
+        assert await asyncio.gather(*readers) == [1] * READERS
+        assert b"".join([data async for data in Objects(bus).get("uploads", "late")]) == LATE
+
+
+async def read(bus: Bus, subject: str) -> int:
+    async with asyncio.timeout(PATIENCE):
+        return len([one async for one in follow(bus, "JOBS", subject, stop_at_end=True)])
