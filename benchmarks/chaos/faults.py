@@ -7,6 +7,9 @@ import random
 import signal
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import psutil
 
 from benchmarks.chaos.house import SERVICES, House
 
@@ -21,6 +24,13 @@ Fault = Callable[[House, random.Random], Awaitable[None]]
 
 async def agent_killed(house: House, chance: random.Random) -> None:
     house.parts[chance.choice(house.workers)].kill(chance.uniform(0.2, LONGEST_PAUSE))
+
+
+async def shim_killed(house: House, chance: random.Random) -> None:
+    """One that looks after a container, where there is one; never a host."""
+    hosts = {process.pid: process for process in await asyncio.to_thread(house.hosts)}
+    with suppress(psutil.NoSuchProcess, IndexError):
+        chance.choice([one for one in hosts.values() if one.ppid() in hosts]).kill()
 
 
 async def agent_frozen(house: House, chance: random.Random) -> None:
@@ -64,6 +74,7 @@ def engine_restarted(*, live_restore: bool) -> Fault:
 
 FAULTS: dict[str, Fault] = {
     "agent -9": agent_killed,
+    "shim -9": shim_killed,
     "agent SIGSTOP 30 s": agent_frozen,
     "network cut": network_cut,
     **{f"{name} -9": service_killed(name) for name in SERVICES},

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import aiohttp
 import docker
+import psutil
 
 from benchmarks.chaos.machines import Network, PrivateEngine, own_network, private_engine
 from benchmarks.chaos.supervised import Part
@@ -105,14 +106,24 @@ class House:
         name = self.worker_name(worker)
         return any(one["name"] == name and one["heard_at"] > since for one in found)
 
-    def shims(self) -> int:
-        """Shim hosts and shims beyond the one host that each agent keeps."""
-        hosts = [
+    def hosts(self) -> list[psutil.Process]:
+        """Shim hosts, and the shims that they forked."""
+        return [
             process
             for process in family([], self.folder)
-            if any("agent.shim_host" in word for word in process.cmdline())
+            if any("agent.shim_host" in word for word in words_of(process))
         ]
-        return max(0, len(hosts) - len(self.workers))
+
+    def shims(self) -> int:
+        """Shim hosts and shims beyond the one host that each agent keeps."""
+        return max(0, len(self.hosts()) - len(self.workers))
+
+
+def words_of(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:
+        return []
 
 
 @asynccontextmanager
