@@ -6,10 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.crash.harness import warm_up
 from tests.crash.worlds import Server, server
 
 
 @pytest.fixture(scope="session")
 def worlds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    warm_up()
     with server(tmp_path_factory.mktemp("worlds")) as running:
         yield running

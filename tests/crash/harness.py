@@ -27,13 +27,24 @@ from tests.crash.worlds import Server, World, world
 EVERYTHING = os.environ.get("STOKER_CRASH_POINTS") == "all"
 """Also at reads, also right before each effect, and at more times of what comes again."""
 SIDE_BY_SIDE = 6
-PATIENCE = 25.0
+PATIENCE = 40.0
 """Seconds that one world may take."""
 MOST = 3 if EVERYTHING else 1
 """Times of one effect at which the process is killed."""
 
 processes = multiprocessing.get_context("forkserver")
 processes.set_forkserver_preload(["tests.crash.child"])
+
+
+def warm_up() -> None:
+    """Imports once what each process needs; without it, the first start would stop the loop."""
+    process = processes.Process(target=idle)
+    process.start()
+    process.join()
+
+
+def idle() -> None:
+    pass
 
 
 Play = Callable[[World], Awaitable[None]]
