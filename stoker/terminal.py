@@ -165,6 +165,7 @@ def job_lines(job: Job) -> list[tuple[str, str]]:
         ("name", job.name),
         ("state", job.state if not job.ended else outcome(job)),
         ("reason", "" if job.succeeded else job.reason or ""),
+        ("its log says", quote(record)),
         ("why it waits", job.explanation if not job.ended else ""),
         ("pool", job.pool),
         ("worker", job.worker or ""),
@@ -176,6 +177,13 @@ def job_lines(job: Job) -> list[tuple[str, str]]:
         *timeline(record),
     ]
     return [(name, value) for name, value in lines if value]
+
+
+def quote(record: Any) -> str:
+    """The lines that say why it failed, or why the attempt before did."""
+    ends = [one["end"] for one in record.get("attempts") or () if one.get("end")]
+    end = current_attempt(record).get("end") or (ends[-1] if ends else {})
+    return "\n".join((end.get("quote") or {}).get("lines") or ())
 
 
 def asked(spec: dict[str, Any]) -> str:

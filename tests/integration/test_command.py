@@ -129,6 +129,23 @@ def test_show_tells_state_and_timeline(up: Up, folder: Path) -> None:
         assert word in told
 
 
+def test_show_quotes_the_lines_that_say_why(up: Up, folder: Path) -> None:
+    said = "Traceback (most recent call last):\n  File \"a[b].py\", line 1\nKeyError: 'x'"
+    wishes = ("-e", f"STOKER_DUMMY_ERR={said}\n", "-e", "STOKER_DUMMY_EXIT=1")
+    job = submitted(up, folder, *wishes)
+    up.client.wait(job, timeout=30)
+    told = [
+        line.split("its log says")[-1].strip()
+        for line in up.stoker("show", job).stdout.splitlines()
+    ]
+    for line in said.splitlines():
+        assert line.strip() in told
+    shown = json.loads(up.stoker("show", job, "--json").stdout)
+    quote = shown["attempts"][0]["end"]["quote"]
+    assert (quote["rule"], quote["lines"]) == ("traceback", said.splitlines())
+    assert (quote["start"], quote["end"]) == (0, len(said) + 1)
+
+
 def test_jobs_are_listed_as_a_table_and_as_json(up: Up, folder: Path) -> None:
     job = submitted(up, folder, "--name", "listed")
     up.client.wait(job, timeout=30)
