@@ -261,3 +261,49 @@ async def test_a_worker_is_drained_from_its_page(page: Page, shoot: Shoot) -> No
     await expect(page.locator(".presence")).to_have_text("draining")
     await page.get_by_role("button", name="Take jobs again").click()
     await expect(page.locator(".presence")).to_have_text("online")
+
+
+FAILING = """
+import sys
+for number in range(1000):
+    print("row", number)
+try:
+    {}["x"]
+except KeyError:
+    import traceback
+    traceback.print_exc()
+print("KeyError: 'not this one'", flush=True)
+for number in range(200):
+    print("column", number, flush=True)
+class Loader:
+    def __del__(self): raise BrokenPipeError("<b>closed</b>")
+loader = Loader()
+raise ValueError("<i>7</i> is no shape")
+"""
+
+
+async def test_the_lines_that_say_why_are_quoted_and_lead_to_their_place(
+    page: Page, tmp_path: Path, shoot: Shoot
+) -> None:
+    await submit(page, zip_of(tmp_path / "fails.zip", main__py=FAILING))
+    await expect(page.locator("#state")).to_have_text("failed", timeout=SHORT)
+    quote = page.locator("#quote-lines")
+    await expect(quote).to_contain_text("ValueError: <i>7</i> is no shape")
+    assert (await quote.inner_text()).startswith("Traceback (most recent call last):")
+    assert "BrokenPipe" not in await quote.inner_text()
+    await text_has(page, "BrokenPipe")
+    for _ in range(2):  # as it was watched, and after a reload
+        await page.keyboard.press("t")
+        await page.click("#quote-place")
+        await page.wait_for_function(
+            """() => {
+              const { terminal } = document.getElementById("log");
+              const { viewportY } = terminal.buffer.active;
+              const place = terminal.getSelectionPosition();
+              return terminal.getSelection().startsWith("ValueError: <i>7</i> is no shape")
+                && place.start.y >= viewportY && place.start.y < viewportY + terminal.rows;
+            }"""
+        )
+        await shoot(page, "quote")
+        await page.reload()
+        await expect(page.locator("#quote-place")).to_be_visible()

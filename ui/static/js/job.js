@@ -2,7 +2,7 @@
 import { $, say, toast } from "./dom.js";
 import { ask, newKey } from "./api.js";
 import { bytes, reasonText } from "./format.js";
-import { currentOf, showAsked, showFacts, showHistory, showPhases } from "./job_facts.js";
+import { currentOf, showAsked, showFacts, showHistory, showPhases, showQuote } from "./job_facts.js";
 import { bindKeys } from "./keys.js";
 import { Socket } from "./socket.js";
 import { LogTerminal } from "./terminal.js";
@@ -22,6 +22,8 @@ let seen = 0;
 let shown = 0; // the attempt that is in the terminal
 let over = false;
 let asking = false;
+let quote = null; // the lines that say why it failed
+let wanted = null; // a quote to be shown as soon as its attempt's log is there
 
 const terminal = new LogTerminal($("terminal"), {
   onFollow: (following) => { $("jump").hidden = following; },
@@ -50,7 +52,10 @@ function address() {
 
 function onBytes(frame) {
   const mine = socket;
-  const { header, size } = terminal.write(frame, () => tellSeen(mine, frame.byteLength));
+  const { header, size } = terminal.write(frame, () => {
+    tellSeen(mine, frame.byteLength);
+    if (wanted && shown === wanted.attempt && cursor.offset >= wanted.end) showPlace(wanted);
+  });
   reached({ attempt: header.attempt, rank: header.rank, offset: header.offset + size });
   say($("terminal-empty"), "");
 }
@@ -76,6 +81,14 @@ function onText(frame, size) {
   }
   if (frame.type === "error") toast(frame.problem.detail || frame.problem.title, true);
   if (frame.type === "end") { over = true; live("over"); socket.close(); showEmpty(); }
+}
+
+/** Scrolls to the lines that are quoted, at once or as soon as their attempt's log is there. */
+function showPlace(place) {
+  const there = Number(places.get(place.attempt)?.split(".")[2] ?? 0) >= place.end;
+  wanted = there && terminal.showQuote(place) ? null : place;
+  if (wanted && shown !== place.attempt) choose(place.attempt);
+  $("log").scrollIntoView({ block: "nearest" });
 }
 
 function beginAttempt({ number, attempt }) {
@@ -120,6 +133,7 @@ function showJob() {
   document.title = `${MARKS[job.state] ?? ""} ${job.state} · ${name} · Stoker`;
   $("favicon").href = `data:image/svg+xml,${encodeURIComponent(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><circle cx="16" cy="16" r="13" fill="${COLOURS[job.state] ?? "#868e96"}"/></svg>`)}`;
   showReason();
+  quote = showQuote(job);
   showButtons();
   showAttempts();
   showPhases(job);
@@ -251,6 +265,7 @@ const pressed = (name) => $(name).getAttribute("aria-pressed") === "true";
 $("cancel").addEventListener("click", cancel);
 $("retry").addEventListener("click", retry);
 $("jump").addEventListener("click", () => terminal.end());
+$("quote-place").addEventListener("click", (event) => { event.preventDefault(); if (quote) showPlace(quote); });
 $("wrap").addEventListener("click", () => setWrap(!pressed("wrap")));
 $("full").addEventListener("click", () => setFull(!pressed("full")));
 $("id").addEventListener("click", () => navigator.clipboard?.writeText(id).then(() => toast("Copied.")));

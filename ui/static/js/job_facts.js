@@ -75,6 +75,18 @@ export function showFacts(job) {
   ]);
 }
 
+/** The lines that say why it failed, or why the attempt before did; given back with their attempt. */
+export function showQuote(job) {
+  const failed = ENDED.has(job.state) ? currentOf(job) : job.attempts.findLast(({ end }) => end);
+  const quote = failed?.end?.quote;
+  $("quote").hidden = !quote;
+  if (!quote) return null;
+  const text = quote.lines.join("\n");
+  if ($("quote-lines").textContent !== text) $("quote-lines").textContent = text;
+  $("quote-place").textContent = job.attempts.length > 1 ? `Show in the log of attempt ${failed.number}` : "Show in the log";
+  return { ...quote, attempt: failed.number };
+}
+
 export function showAsked(job) {
   const { spec } = job;
   const { cpus, memory, gpus, shm } = spec.resources;

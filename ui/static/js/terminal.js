@@ -9,6 +9,8 @@ const WIDE = 1000; // columns without wrapping
 const THEME = { background: "#171412", foreground: "#e9e2da", cursor: "#171412", cursorAccent: "#171412", selectionBackground: "#b35c00", selectionInactiveBackground: "#b35c00", black: "#3b3531", red: "#ff8787", green: "#8ce99a", yellow: "#ffd43b", blue: "#74c0fc", magenta: "#d0a9f5", cyan: "#66d9e8", white: "#e9e2da", brightBlack: "#8f857c", brightRed: "#ffa8a8", brightGreen: "#b2f2bb", brightYellow: "#ffec99", brightBlue: "#a5d8ff", brightMagenta: "#e5dbff", brightCyan: "#99e9f2", brightWhite: "#fff9f2", overviewRulerBorder: "#171412", scrollbarSliderBackground: "#5c524b99", scrollbarSliderHoverBackground: "#7a6d64bb", scrollbarSliderActiveBackground: "#8f8177dd" };
 const TINT = { o: "", e: "\x1b[38;2;255;192;150m", b: "\x1b[38;2;150;165;185m", s: "\x1b[38;2;255;146;72m" };
 const PLAIN = "\x1b[0m";
+const MARK_EVERY = 32 * 1024; // bytes of log
+const NEEDLE = 60; // characters of a quote's line that are looked for
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
@@ -29,6 +31,7 @@ export class LogTerminal {
     this.onFollow = onFollow;
     this.wrap = true;
     this.tint = "o";
+    this.marks = []; // {attempt, offset, marker}: where pieces of the log begin
     new ResizeObserver(() => this.resize()).observe(element);
     this.resize();
   }
@@ -66,6 +69,7 @@ export class LogTerminal {
     const length = new DataView(frame).getUint32(0);
     const header = JSON.parse(decoder.decode(new Uint8Array(frame, 4, length)));
     const body = new Uint8Array(frame, 4 + length);
+    this.mark(header);
     let at = 0;
     for (const [stream, size] of header.spans) {
       this.switchTo(stream);
@@ -73,6 +77,33 @@ export class LogTerminal {
     }
     this.terminal.write("", done);
     return { header, size: body.length };
+  }
+
+  /** Remembers where this place of the log is on the screen. */
+  mark({ attempt, offset }) {
+    const last = this.marks.at(-1);
+    if (last?.attempt === attempt && offset - last.offset < MARK_EVERY) return;
+    const mark = { attempt, offset, marker: null };
+    this.marks.push(mark);
+    this.terminal.write("", () => { mark.marker = this.terminal.registerMarker(0); });
+  }
+
+  /** Selects the last line of a quote and shows it with those before; false where it is not there. */
+  showQuote({ attempt, end, lines }) {
+    const from = this.marks.findIndex((mark) => mark.attempt === attempt && mark.offset < end);
+    if (from < 0) return false;
+    const behind = this.marks.find((mark, index) => index > from && (mark.attempt !== attempt || mark.offset >= end));
+    const needle = lines.at(-1).trim().slice(0, NEEDLE).split(/[\t…]/)[0].toLowerCase();
+    const first = this.marks[from].marker?.line ?? 0;
+    for (let row = behind?.marker?.line ?? this.terminal.buffer.active.length - 1; row >= Math.max(0, first); row -= 1) {
+      const columns = this.search.hitsIn(row, needle);
+      if (!columns.length) continue;
+      this.search.show({ row, column: columns[0] }, needle);
+      this.terminal.scrollToLine(Math.max(0, row - Math.max(lines.length, Math.floor(this.terminal.rows / 2))));
+      this.onFollow(this.following);
+      return true;
+    }
+    return false;
   }
 
   switchTo(stream) {
@@ -91,6 +122,7 @@ export class LogTerminal {
 
   reset() {
     this.terminal.reset();
+    this.marks = [];
     this.terminal.write("\x1b[?25l");
     this.tint = "o";
   }
