@@ -36,6 +36,8 @@ class Known:
     """Monotonic seconds of the last write to the bucket."""
     heard: float = field(default_factory=time.monotonic)
     """Monotonic seconds of the last sign."""
+    holding: float = 0.0
+    """Seconds of that silence since it was given something: then, it was there."""
     there: bool = True
     """False of one that is known from the bucket and was last heard of long ago."""
 
@@ -178,21 +180,24 @@ class Roster:
 
         Each with the silence that it was allowed. After an outage of the store everybody's silence
         counts from its end, and of ``holders`` that this replica never heard from its first call:
-        they were cut off, too, and need a moment to come back.
+        they were cut off, too, and need a moment to come back. An outage in which nobody held
+        anything goes unnoticed: silence before a worker was given something never counts.
         """
         if holders and not await self._hears_all():
             self._outage = True
             return []
-        now = time.monotonic()
+        now, holding = time.monotonic(), frozenset(holders)
         lost = []
-        for known in self._known.values():
+        for name, known in self._known.items():
             cut_off = self._outage and (self._online(known) or not known.there)
-            known.silence = 0.0 if cut_off else known.silence + min(seconds, now - known.heard)
+            more = min(seconds, now - known.heard)
+            known.silence = 0.0 if cut_off else known.silence + more
+            known.holding = 0.0 if cut_off or name not in holding else known.holding + more
         self._outage = False
         for name in holders:
             known = self._known.setdefault(name, Known(unheard(name), there=False))
             patience = self._patience(known)
-            if known.silence >= patience:
+            if min(known.silence, known.holding) >= patience:
                 lost.append((name, patience))
         return lost
 

@@ -169,6 +169,15 @@ async def test_an_announced_restart_has_a_grace_of_its_own(bus: Bus) -> None:
         assert await here.grow_silent(2.0, ["w1"]) == [("w1", 300.0)]
 
 
+async def test_silence_counts_for_a_loss_from_when_the_worker_was_given_something(bus: Bus) -> None:
+    """An outage in which nobody held anything was not noticed; it claimed before it beat again."""
+    async with who_heard(bus, beat("w1")) as here:
+        assert await here.grow_silent(99.0, []) == []
+        assert here.online() == {}
+        assert await here.grow_silent(9.0, ["w1"]) == []
+        assert await here.grow_silent(2.0, ["w1"]) == [("w1", 10.0)]
+
+
 async def test_nobody_is_lost_while_news_of_other_replicas_are_late(bus: Bus) -> None:
     """Another replica hears the worker; what it writes has not come here yet."""
     here, other = roster(bus), roster(bus)
