@@ -132,7 +132,7 @@ def report(seed: int, outcome: Outcome, found: list[str], lines: int = 40) -> st
             f"seed {seed} breaks what is promised:",
             *(f"  {one}" for one in found[:10]),
             *outcome.trace[-lines:],
-            f"all of it: python -m tests.simulation --first {seed} --seeds 1 --trace",
+            f"all of it: python -m tests.simulation --first {seed} --trace",
             f"again: SEED={seed} python -m pytest tests/simulation",
         )
     )
