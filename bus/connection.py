@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, TypeVar
 
@@ -31,6 +33,8 @@ REQUEST_TIMEOUT = 2.0
 """Seconds that one try of a request may take before it is repeated."""
 API_TIMEOUT = 5.0
 """Seconds for one call of JetStream's API or one acknowledged publish."""
+LEADERLESS_AGAIN = 0.5
+"""Most seconds between two tries while a stream has no leader."""
 
 WRONG_LAST_SEQUENCE = 10071
 FULL_CODES = frozenset({10023, 10047, 10077, 10119})
@@ -45,6 +49,10 @@ class JetStreamError(BusError):
     def __init__(self, code: int, text: str) -> None:
         super().__init__(text)
         self.code = code
+
+
+class Untaken(Unanswered):
+    """No stream took the message: it was certainly not stored."""
 
 
 class Bus:
@@ -166,12 +174,40 @@ class Bus:
         """Publishes into the subject's stream; the sequence that the stream gave it.
 
         Raises ``Conflict`` (an expectation did not hold), ``StoreFull``, ``Unanswered`` (it may
-        have been stored all the same). A stream whose leader is being elected is not told from one
-        that does not exist: both are ``Unanswered``.
+        have been stored all the same). While a cluster elects the stream's leader nobody takes the
+        message: it is sent again for as long as ``timeout`` allows.
+        """
+        deadline = time.monotonic() + timeout
+        for attempt in itertools.count():
+            try:
+                return await self.append_once(
+                    subject, data, headers, timeout=timeout, client=client
+                )
+            except Untaken:
+                if time.monotonic() > deadline:
+                    raise
+            await asyncio.sleep(backoff(attempt, LEADERLESS_AGAIN))
+        raise AssertionError("counting does not end")
+
+    async def append_once(
+        self,
+        subject: str,
+        data: bytes,
+        headers: dict[str, str] | None = None,
+        *,
+        timeout: float = API_TIMEOUT,
+        client: Client | None = None,
+    ) -> int:
+        """The same, never sent again: what follows on its heels would overtake it.
+
+        Raises ``Untaken`` where nobody took it: a stream whose leader is being elected is not told
+        from one that does not exist.
         """
         try:
             reply = await ask(client or self.nc, subject, data, timeout, headers)
-        except (NatsTimeout, NoRespondersError, ConnectionClosedError) as error:
+        except NoRespondersError as error:
+            raise Untaken(subject, timeout) from error
+        except (NatsTimeout, ConnectionClosedError) as error:
             raise Unanswered(subject, timeout) from error
         except Error as error:
             raise BusError(f"{subject} was not stored: {error}") from error

@@ -283,7 +283,7 @@ class Put:
         await asyncio.gather(*self._flying, return_exceptions=True)
 
     async def _send(self, piece: bytes) -> None:
-        await self._bus.append(self.subject, piece, timeout=CHUNK_TIMEOUT, client=self._client)
+        await self._bus.append_once(self.subject, piece, timeout=CHUNK_TIMEOUT, client=self._client)
 
 
 class Check:

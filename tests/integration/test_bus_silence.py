@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -11,7 +12,7 @@ from bus import fetch
 from bus.connection import Bus
 from bus.errors import Unanswered
 from bus.fetch import Fetcher, PullBroken
-from bus.layout import Durable, declare_durable
+from bus.layout import Durable, Stream, declare_durable, declare_stream
 
 READER = Durable("JOBS", "reader", ("stoker.job.>",))
 
@@ -49,4 +50,12 @@ async def test_a_request_that_nobody_keeps_is_given_up_long_before_it_expires(
 async def test_a_stream_that_nobody_leads_is_no_proof_that_there_is_none(bus: Bus) -> None:
     """While a cluster elects a leader, nobody takes what is sent to the stream."""
     with pytest.raises(Unanswered):
-        await bus.append("stoker.nobody.takes.this", b"")
+        await bus.append("stoker.nobody.takes.this", b"", timeout=0.2)
+
+
+async def test_what_no_stream_took_is_sent_again_until_one_does(bus: Bus) -> None:
+    """As while a leader is elected."""
+    sent = asyncio.ensure_future(bus.append("stoker.late.stream", b"data"))
+    await bus.flush()
+    await declare_stream(bus, Stream("LATE", ("stoker.late.>",), 1 << 20), 1)
+    assert await sent == 1

@@ -85,7 +85,6 @@ class Load:
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self.accepted: list[str] = []
-        self.refused = 0
         self.stopping = False
 
     async def bundle(self) -> str:
@@ -105,7 +104,7 @@ class Load:
                 self.accepted.append((await self._ask(key, bundle=bundle)).record.id)
                 return
             except BusError:
-                self.refused += 1
+                await asyncio.sleep(0.1)
 
     async def _ask(self, key: str, **source: str) -> Submitted:
         spec = JobSpec.model_validate(
