@@ -75,7 +75,14 @@ TRACEBACK = 60
 LAST_LINES = "last-lines"
 """The name where no rule fits."""
 TRACEBACKS = (
-    Kind("launcher", r(r"ChildFailedError|CalledProcessError|ProcessExitedException"), 15),
+    Kind(
+        "launcher",
+        r(
+            r"ChildFailedError|CalledProcessError|ProcessExitedException"
+            r"|Error (?:compiling objects for|building) extension"
+        ),
+        15,
+    ),
     Kind("interrupted", r(r"^(?:KeyboardInterrupt|BrokenPipeError|EOFError)\b"), 40),
     Kind("nccl", r(r"NCCL|nccl[A-Z]|DistBackendError"), 50),
     Kind(
@@ -103,8 +110,12 @@ HEADER = r(r"(?:\+ Exception Group |Original )?Traceback \(most recent call last
 CHAINED = r(r"^\s*(?:During handling of the above|The above exception was the direct cause)")
 EXCEPTION = r(r"^(?:[A-Za-z_]\w*\.)*(?:[A-Z]\w*|\w*(?:error|exit|timeout))(?:: |:?$)")
 """The line that a traceback ends with, its indent taken away."""
-CLEANUP = r(r"^Exception ignored (?:in|on|while)|^Error in atexit|^--- Logging error ---")
+CLEANUP = r(
+    r"^Exception ignored (?:in|on|while)|^Error in atexit|^future: <|^--- Logging error ---"
+)
 """What announces a traceback that ends nothing."""
+HANDLED = r(r"\b(?:ERROR|WARNING|WARN|CRITICAL)\b")
+"""What announces a traceback that was caught; where something follows it went on."""
 FRAME = r(r"^\s*File \".*\", line \d+")
 CARETS = r(r"^[\s|]*[~^]+[\s~^]*$")
 STEP = r(r"^Step \d+/\d+ : ")
@@ -116,6 +127,7 @@ NOISE = re.compile(
     | ^\S+:\ \w*Warning:\  | ^\s*warnings\.warn\(
     | ^[^|]*\d{1,3}%\|.*\| | \|\s*\d+/\d+\ \[[\d:?]+<
     | ^Set\ the\ environment\ variable\ HYDRA_FULL_ERROR
+    | ^Task\ exception\ was\ never | ^future:\ <
     | ^\[notice\]\  | ^WARNING:\ Running\ pip\ as | ^note:\ This\ error\ originates
     """,
     re.VERBOSE,

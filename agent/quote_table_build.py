@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
-from agent.quote_rules import BUILD, STEP, Extent, Pick, Rule, r
+from dataclasses import replace
 
-PIP = (
+from agent.quote_rules import BUILD, PROGRAM, STEP, Extent, Pick, Rule, r
+
+LESS = 20
+"""What a program installs itself goes behind what it says of itself."""
+
+INSTALLERS = (
+    Rule(
+        "network",
+        r(r"^WARNING: Retrying \(Retry\(total=0"),
+        74,
+        BUILD,
+        most=4,
+        also=r(r"^ERROR: "),
+        reach=10,
+    ),
     Rule(
         "pip-build",
         r(r"^\s*\S .* did not run successfully"),
@@ -44,22 +58,11 @@ PIP = (
         reach=60,
     ),
     Rule(
-        "pip",
-        r(r"^ERROR: "),
-        50,
-        BUILD,
-        most=3,
-        also=r(r"^ERROR: "),
-        unless=r(r"pip's dependency resolver does not|(?:Failed building|Could not build) wheel"),
-        reach=60,
-    ),
-)
-OTHERS = (
-    Rule(
         "uv",
         r(r"^\s*\S (?:No solution found|Failed to (?:build|download|resolve|fetch|prepare))"),
         68,
-        most=30,
+        BUILD,
+        most=2000,
         also=r(r"^\s+\S|^$"),
         reach=20,
         head=2,
@@ -71,23 +74,62 @@ OTHERS = (
             r"|(?:UnsatisfiableError|PackagesNotFoundError|ResolvePackageNotFound):"
         ),
         67,
+        BUILD,
         most=12,
         also=r(r"^\s*[-└├│] |^$|^  "),
         reach=20,
     ),
-    Rule("apt", r(r"^E: \S"), 65, most=6, also=r(r"^E: |^$"), pick=Pick.FIRST),
-    Rule("dpkg", r(r"^dpkg: error "), 66, most=4, also=r(r"^ \S"), pick=Pick.FIRST),
+    Rule(
+        "network",
+        r(
+            r"^[WE]: (?:Failed to fetch|The repository) .*"
+            r"(?:Temporary failure|Could not (?:resolve|connect|handshake))"
+        ),
+        72,
+        BUILD,
+        most=2,
+        also=r(r"^[WE]: Failed to fetch"),
+        pick=Pick.FIRST,
+    ),
+    Rule("apt", r(r"^E: \S"), 65, BUILD, most=6, also=r(r"^E: |^$"), pick=Pick.FIRST),
+    Rule("dpkg", r(r"^dpkg: error "), 66, BUILD, most=4, also=r(r"^ \S"), pick=Pick.FIRST),
     Rule(
         "compiler",
         r(r"^\S+:\d+(?::\d+)?: (?:fatal )?error: "),
         52,
+        BUILD,
         most=3,
         also=r(r"^\s+\d* \|"),
         pick=Pick.FIRST,
         reach=60,
     ),
-    Rule("cmake", r(r"^CMake Error"), 52, most=6, also=r(r"^\s+\S|^$"), pick=Pick.FIRST, reach=60),
+    Rule(
+        "cmake",
+        r(r"^CMake Error"),
+        52,
+        BUILD,
+        most=6,
+        also=r(r"^\s+\S|^$"),
+        pick=Pick.FIRST,
+        reach=60,
+    ),
+)
+ONLY_OF_BUILDS = (
+    Rule(
+        "pip",
+        r(r"^ERROR: "),
+        50,
+        BUILD,
+        most=3,
+        also=r(r"^ERROR: "),
+        unless=r(r"pip's dependency resolver does not|(?:Failed building|Could not build) wheel"),
+        reach=60,
+    ),
     Rule("make", r(r"^(?:make(?:\[\d+\])?|ninja): (?:\*\*\*|error|build)"), 30, pick=Pick.FIRST),
     Rule("docker-step", STEP, 20, BUILD, Extent.REST, most=4000, reach=4000),
 )
-BUILD_RULES = PIP + OTHERS
+BUILD_RULES = (
+    *INSTALLERS,
+    *ONLY_OF_BUILDS,
+    *(replace(rule, streams=PROGRAM, priority=rule.priority - LESS) for rule in INSTALLERS),
+)

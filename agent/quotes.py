@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from agent.log_lines import Line, last_part, lines_of
 from agent.quote_rules import (
     CARETS,
+    CLEANUP,
     FULL,
+    HANDLED,
     LAST_LINES,
     NOISE,
     STEP,
@@ -20,7 +22,7 @@ from agent.quote_rules import (
 from agent.quote_table_build import BUILD_RULES
 from agent.quote_table_program import PROGRAM_RULES
 from agent.spool import Piece
-from agent.tracebacks import tracebacks
+from agent.tracebacks import Traceback, tracebacks
 from schemas.job import AttemptEnd, Quote
 from schemas.reason import Reason
 from schemas.stream import Stream
@@ -47,6 +49,9 @@ QUOTED = ENDED_FROM_OUTSIDE | {
 """The others say nothing of what the program printed."""
 CUT = "…"
 TRACEBACK_REACH = 30
+HANDLED_PRIORITY = 30
+"""That of a logged error: the later one goes first."""
+CLEANUP_PRIORITY = 5
 SURE = 100
 """What is added where the reason itself says that a rule is right."""
 
@@ -104,21 +109,32 @@ def columns(lines: list[Line]) -> Iterator[list[Line]]:
 
 def candidates(column: list[Line], reason: Reason) -> Iterator[Found]:
     stream = Stream.BUILD if column[0].stream is Stream.STOKER else column[0].stream
-    left = remaining(column)
-    taken = set[int]()
-    for one in tracebacks(column):
-        taken.update(range(one.first, one.last + 1))
-        if left[one.last] <= TRACEBACK_REACH:
-            sure = SURE if one.kind == "disk-full" and reason in FULL else 0
-            yield Found(one.kind, one.priority + sure, one.lines, 1, left[one.end])
+    found = list(tracebacks(column))
+    taken = {at for one in found for at in range(one.first, one.last + 1)}
+    left = remaining(column, found)
+    for one in found:
+        priority = priority_of(one, left[one.end], reason)
+        if priority is not None:
+            yield Found(one.kind.name, priority, one.lines, 1, left[one.end])
     for rule in RULES:
         if stream.value not in rule.streams:
             continue
-        for found in matches(rule, column, left, taken):
-            priority = rule.priority + (SURE if reason in rule.sure else 0)
-            yield Found(rule.name, priority, found[0], rule.head, found[1])
+        for lines, after in matches(rule, column, left, taken):
+            sure = SURE if reason in rule.sure else 0
+            yield Found(rule.name, rule.priority + sure, lines, rule.head, after)
             if rule.pick is Pick.FIRST:
                 break
+
+
+def priority_of(one: Traceback, after: int, reason: Reason) -> int | None:
+    """None where what follows shows that it ended nothing."""
+    if after > TRACEBACK_REACH:
+        return None
+    if CLEANUP.search(one.before):
+        return None if after else CLEANUP_PRIORITY
+    if HANDLED.search(one.before) and after:
+        return min(one.kind.priority, HANDLED_PRIORITY)
+    return one.kind.priority + (SURE if one.kind.name == "disk-full" and reason in FULL else 0)
 
 
 def matches(
@@ -155,19 +171,25 @@ def extent_of(rule: Rule, column: list[Line], index: int) -> int | None:
     return last
 
 
-def remaining(column: list[Line]) -> list[int]:
-    """For each line, how many follow it that say something."""
+def remaining(column: list[Line], found: list[Traceback]) -> list[int]:
+    """For each line, how many follow it that say something; those of a clean-up do not."""
+    cleanups = [one for one in found if CLEANUP.search(one.before)]
+    silent = {at for one in cleanups for at in range(one.first - 1, one.last + 1)}
     left = [0] * len(column)
     count = 0
     for index in range(len(column) - 1, -1, -1):
         left[index] = count
-        count += not NOISE.search(column[index].body)
+        count += index not in silent and not NOISE.search(column[index].body)
     return left
 
 
 def last_lines(lines: list[Line], ran: bool) -> Found | None:
     """Of standard error, unless it ended long before standard output did."""
     said = [line for line in lines if not NOISE.search(line.body)]
+    handled = {
+        line.start for column in columns(lines) for one in tracebacks(column) for line in one.lines
+    }
+    said = [line for line in said if line.start not in handled] or said
     if not said:
         return None
     if not ran:

@@ -15,6 +15,7 @@ from agent.quote_rules import (
     HEADER,
     NOISE,
     TRACEBACKS,
+    Kind,
 )
 from schemas.stream import Stream
 
@@ -26,21 +27,24 @@ MESSAGE = 4
 """Lines after the exception's that still belong to its message, where nothing else follows."""
 GROUP = re.compile(r"^\s*(?:[|+] |\+[-+]|\|)")
 GROUP_FRAME = re.compile(r"^\s*\|  +\S|^\s*\| Traceback \(|^\s*\|\s*$")
-CLEANUP_PRIORITY = 5
-NO_MESSAGE = re.compile(r"^(?:Traceback|Exception |During |The above|Error in |--- |Process \S+:$)")
+NO_MESSAGE = re.compile(
+    r"^(?:Traceback|Exception |During |The above|Error in |--- |Process \S+:$)"
+    r"|\b(?:DEBUG|INFO|WARNING|ERROR|CRITICAL)\b"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Traceback:
     """``first`` and ``last`` are places in the column that it was found in."""
 
-    kind: str
-    priority: int
+    kind: Kind
     lines: list[Line]
     first: int
     last: int
     end: int
     """The place of the exception's line."""
+    before: str
+    """The line that announces it."""
 
 
 def tracebacks(column: list[Line]) -> Iterator[Traceback]:
@@ -66,12 +70,11 @@ def plain(column: list[Line], first: int, header: re.Match[str]) -> Traceback | 
     end = find_exception(column, first, indent, lines)
     if end is None:
         return None
-    last = end + message_length(column, end, indent)
+    announced = before(column, first)
+    last = end + (0 if CLEANUP.search(announced) else message_length(column, end, indent))
     lines.extend(column[end : last + 1])
-    kind, priority = classified(
-        column, first, [line.body[indent:] for line in column[end : last + 1]]
-    )
-    return Traceback(kind, priority, lines, first, last, end)
+    kind = kind_of([line.body[indent:] for line in column[end : last + 1]])
+    return Traceback(kind, lines, first, last, end, announced)
 
 
 def find_exception(column: list[Line], first: int, indent: int, lines: list[Line]) -> int | None:
@@ -112,7 +115,9 @@ def message_length(column: list[Line], end: int, indent: int) -> int:
         length += 1
     if length > MESSAGE:
         indented = 0
-        while column[end + 1 + indented].body[indent:].startswith(" ") and indented < MESSAGE:
+        while (
+            column[end + 1 + indented].body[indent:].startswith((" ", "\t")) and indented < MESSAGE
+        ):
             indented += 1
         return indented
     return length
@@ -121,7 +126,7 @@ def message_length(column: list[Line], end: int, indent: int) -> int:
 def over(line: Line, inner: str) -> bool:
     """Whether a message cannot go on with this line."""
     other = line.stream is Stream.STOKER or NOISE.search(line.body)
-    return bool(other or NO_MESSAGE.match(inner))
+    return bool(other or NO_MESSAGE.search(inner))
 
 
 def group(column: list[Line], first: int) -> Traceback:
@@ -132,12 +137,13 @@ def group(column: list[Line], first: int) -> Traceback:
     lines = [column[first]]
     lines += [line for line in column[first + 1 : last + 1] if not GROUP_FRAME.match(line.body)]
     said = [line.body.lstrip(" |") for line in lines[1:]]
-    kind, priority = classified(column, first, said)
-    return Traceback(kind, priority, lines, first, last, last)
+    return Traceback(kind_of(said), lines, first, last, last, before(column, first))
 
 
-def classified(column: list[Line], first: int, said: list[str]) -> tuple[str, int]:
-    before = column[first - 1].body if first else ""
+def kind_of(said: list[str]) -> Kind:
     text = "\n".join(said)
-    kind = next(kind for kind in TRACEBACKS if kind.says.search(text))
-    return kind.name, CLEANUP_PRIORITY if CLEANUP.search(before) else kind.priority
+    return next(kind for kind in TRACEBACKS if kind.says.search(text))
+
+
+def before(column: list[Line], first: int) -> str:
+    return column[first - 1].body if first else ""
