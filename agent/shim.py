@@ -295,7 +295,7 @@ class Shim:
         at_least = self._launch.limits.memory if exit.reason is Reason.OOM else 0
         peak = max(exit.peak_memory or 0, self._peak, at_least) or None
         exit = replace(exit, peak_memory=peak)
-        if self._ending is not None and exit.reason is Reason.EXIT:
+        if self._ending is not None and exit.reason in (Reason.EXIT, Reason.ENGINE_RESTARTED):
             exit = replace(exit, reason=self._ending.reason, detail=self._ending.detail)
         elif exit.reason is Reason.EXIT and exit.code != 0 and is_full(self._folder.path):
             detail = "the worker's disk was full when the program failed"

@@ -19,7 +19,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from agent.runtimes.docker_cgroup import ContainerMemory
+from agent.runtimes.docker_cgroup import ControlGroup
 from agent.runtimes.docker_container import container_name, settings
 from agent.runtimes.docker_engine import (
     START_SECONDS,
@@ -147,7 +147,7 @@ class Container:
         self._answer = answer
         """Its body comes when the container has ended."""
         self._asked: list[Link] = []
-        self._memory: ContainerMemory | None = None
+        self._found: ControlGroup | None = None
         self._exit: Exit | None = None
         self._output = Output(attached.sock)
         self._exited = waiting.sock.fileno()
@@ -182,9 +182,7 @@ class Container:
         return None
 
     def use(self) -> Use | None:
-        if self._memory is None:
-            self._memory = ContainerMemory(self._container)
-        peak = self._memory.peak()
+        peak = self._group.peak()
         return None if peak is None else Use(peak=peak)
 
     def signal(self, number: int) -> None:
@@ -197,7 +195,16 @@ class Container:
             self._asked = [*self._asked[-3:], link]
 
     def kill(self) -> None:
+        """By the kernel too: an engine may be away."""
         self.signal(9)
+        if self._exit is None:
+            self._group.kill()
+
+    @property
+    def _group(self) -> ControlGroup:
+        if self._found is None:
+            self._found = ControlGroup(self._container)
+        return self._found
 
     def close(self) -> None:
         for link in (self._attached, self._waiting, *self._asked):

@@ -111,11 +111,16 @@ async def test_an_engine_that_takes_its_containers_along_is_the_reason_of_their_
 async def test_an_engine_that_lets_its_containers_live_costs_at_most_what_was_printed_meanwhile(
     own: PrivateEngine, bundle: Bundle
 ) -> None:
-    through, meanwhile = await begun(bundle), await begun(bundle)
+    through, meanwhile, stopped = [await begun(bundle) for _ in range(3)]
+    program = await asyncio.to_thread(Engine(own.socket).container_state, stopped.container)
     restarted = asyncio.ensure_future(own.restart(live_restore=True, pause=3))
     await until_printed(meanwhile, "[stoker] the Docker engine stopped")
     (meanwhile.folder.job / "go").touch()
+    await stopped.runtime.stop(stopped.folder, 0, Reason.PREEMPTED)
+    await until(lambda: not Path(f"/proc/{program['Pid']}").exists())
+    assert not Path(own.socket.removeprefix("unix://")).exists(), "the engine is back"
     await restarted
+    assert (await ended(stopped)).reason is Reason.PREEMPTED
     exit = await ended(meanwhile)
     assert (exit.reason, exit.code) == (Reason.EXIT, 5), exit
 

@@ -1,13 +1,15 @@
-"""Is a container's peak of memory found, wherever the kernel keeps it?"""
+"""Are a container's peak of memory and its processes found, wherever the kernel keeps them?"""
 
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from agent.runtimes.docker_cgroup import ContainerMemory
+from agent.runtimes.docker_cgroup import ControlGroup
 
 USER = os.getuid()
 V1 = {
@@ -38,4 +40,14 @@ def test_the_peak_leaves_out_cached_files(
     (tmp_path / place).mkdir(parents=True)
     for name, text in files.items():
         (tmp_path / place / name).write_text(text)
-    assert ContainerMemory("c1", tmp_path).peak() == peak
+    assert ControlGroup("c1", tmp_path).peak() == peak
+
+
+def test_what_is_in_the_group_is_killed_and_what_cannot_be_seen_is_left(tmp_path: Path) -> None:
+    (tmp_path / "docker/c1").mkdir(parents=True)
+    with subprocess.Popen(["sleep", "60"]) as program:
+        (tmp_path / "docker/c1/cgroup.procs").write_text(f"0\n{program.pid}\n")
+        ControlGroup("c2", tmp_path).kill()
+        ControlGroup("c1", tmp_path).kill()
+        assert program.wait(10) == -signal.SIGKILL
+    ControlGroup("c1", tmp_path).kill()
