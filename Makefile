@@ -10,7 +10,7 @@ TESTS ?=
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help dev base vendor demo up test test-quick test-docker test-browser simulate check fmt bench bench-main bench-chaos wheel clean
+.PHONY: help dev base vendor demo up test test-quick test-faults test-docker test-browser simulate check fmt bench bench-main bench-chaos wheel clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -58,13 +58,21 @@ up:  ## Start everything (ARGS=--help tells the flags)
 	@$(MAKE) --no-print-directory --silent -j2 base vendor
 	@STOKER_DATA="$${STOKER_DATA:-$(CURDIR)/.stoker}" $(BIN)/python -m stoker up $(ARGS)
 
+# Those that kill and freeze things, or run thousands of small worlds: longer than the quick ones.
+FAULTS := tests/crash tests/simulation $(wildcard $(addsuffix .py,$(addprefix tests/integration/test_,\
+	cluster clocks full_disk power_cut)))
+
 test: dev  ## All tests; those that need Docker or Chromium are skipped aloud where it is missing
 	@$(MAKE) --no-print-directory test-quick
+	@$(MAKE) --no-print-directory test-faults
 	@$(MAKE) --no-print-directory test-docker
 	@$(MAKE) --no-print-directory test-browser
 
 test-quick: dev
-	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not docker and not browser" $(or $(TESTS),tests)
+	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not docker and not browser" $(or $(TESTS),tests $(addprefix --ignore=,$(FAULTS)))
+
+test-faults: dev
+	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not docker and not browser" $(or $(TESTS),$(FAULTS))
 
 test-docker: dev
 	$(BIN)/python -m pytest -q -m "docker and not browser" $(or $(TESTS),tests)
