@@ -12,28 +12,34 @@ Mark = tuple[str, int, str]
 
 
 class Missing:
-    """Since when beats leave attempts out. Holds no more than the last beat of each worker did."""
+    """For how long beats leave attempts out. Holds no more than each worker's last beat did."""
 
     def __init__(self, patience: float) -> None:
         self._patience = patience
-        self._since: dict[str, dict[Mark, float]] = {}
+        self._left_out: dict[str, tuple[float, dict[Mark, float]]] = {}
+        """When the worker's last beat came, and for how long it had left each out by then."""
 
     def overdue(self, beat: Beat, held: Iterable[Record], now: float) -> list[Record]:
-        """Those of ``held`` left out for longer than a claim in flight can explain."""
+        """Those of ``held`` left out for longer than a claim in flight can explain.
+
+        No pause between two beats counts for more than half of that: in an outage the claim is in
+        flight, too, and comes to its end when beats come again.
+        """
         listed = {(key.job, key.attempt) for key in (*beat.held, *beat.ends)}
-        before = self._since.pop(beat.worker, {})
-        since: dict[Mark, float] = {}
+        at, before = self._left_out.pop(beat.worker, (now, {}))
+        more = min(now - at, self._patience / 2)
+        left_out: dict[Mark, float] = {}
         overdue = []
         for record in held:
             if (record.id, record.attempt) in listed:
                 continue
             mark = (record.id, record.attempt, beat.session)
-            since[mark] = before.get(mark, now)
-            if now - since[mark] > self._patience:
+            left_out[mark] = before[mark] + more if mark in before else 0.0
+            if left_out[mark] > self._patience:
                 overdue.append(record)
-        if since:
-            self._since[beat.worker] = since
+        if left_out:
+            self._left_out[beat.worker] = now, left_out
         return overdue
 
     def __len__(self) -> int:
-        return sum(map(len, self._since.values()))
+        return sum(len(left_out) for _, left_out in self._left_out.values())

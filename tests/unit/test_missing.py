@@ -24,17 +24,28 @@ def beat(listed: bool = False, session: str = "s") -> Beat:
 def test_a_claim_in_flight_has_its_time() -> None:
     missing = Missing(10.0)
     assert missing.overdue(beat(), [JOB], 0.0) == []
+    assert missing.overdue(beat(), [JOB], 5.0) == []
     assert missing.overdue(beat(), [JOB], 10.0) == []
     assert missing.overdue(beat(), [JOB], 10.1) == [JOB]
+
+
+def test_an_outage_between_two_beats_does_not_count_as_time_for_a_claim() -> None:
+    missing = Missing(10.0)
+    missing.overdue(beat(), [JOB], 0.0)
+    assert missing.overdue(beat(), [JOB], 90.0) == []
+    assert missing.overdue(beat(), [JOB], 95.0) == []
+    assert missing.overdue(beat(), [JOB], 95.1) == [JOB]
 
 
 def test_a_beat_that_lists_it_and_an_agent_that_starts_anew_begin_the_count_again() -> None:
     missing = Missing(10.0)
     missing.overdue(beat(), [JOB], 0.0)
     assert missing.overdue(beat(session="new"), [JOB], 11.0) == []
-    assert missing.overdue(beat(session="new"), [JOB], 21.5) == [JOB]
-    missing.overdue(beat(listed=True, session="new"), [JOB], 22.0)
-    assert missing.overdue(beat(session="new"), [JOB], 23.0) == []
+    assert missing.overdue(beat(session="new"), [JOB], 16.0) == []
+    assert missing.overdue(beat(session="new"), [JOB], 21.5) == []
+    assert missing.overdue(beat(session="new"), [JOB], 22.0) == [JOB]
+    missing.overdue(beat(listed=True, session="new"), [JOB], 23.0)
+    assert missing.overdue(beat(session="new"), [JOB], 24.0) == []
 
 
 def test_nothing_is_kept_of_what_is_not_held_any_more() -> None:
