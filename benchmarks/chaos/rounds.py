@@ -22,7 +22,7 @@ ROUND = 11.0
 COLUMNS = (
     *("date", "commit", "seed", "rounds", "faults", "jobs", "attempts", "lines", "cancelled"),
     *("gave up", "jobs lost", "two winners", "wrong ends", "lines lost", "doubled"),
-    *("containers left", "shims left", "ran twice"),
+    *("containers left", "shims left", "ran twice", "in told gaps"),
 )
 HEADING = f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|\n"
 
@@ -43,7 +43,7 @@ class Run:
             time.strftime("%Y-%m-%d %H:%M"), commit(), self.seed, self.rounds,
             faults.told(self.faults), v.jobs, v.attempts, v.lines, v.cancelled, v.gave_up,
             v.lost, v.winners, v.wrong, v.lines_lost, v.lines_doubled, v.containers, v.shims,
-            v.twice,
+            v.twice, v.lines_told,
         )  # fmt: skip
         return "| " + " | ".join(str(value) for value in values) + " |\n"
 
@@ -118,7 +118,8 @@ async def figures(rounds: int, seed: int, file: Path) -> list[Figure]:
         ("jobs lost", v.lost, f"{v.jobs} jobs, {v.attempts} attempts; {note}"),
         ("jobs with two winners", v.winners, ""),
         ("jobs that ended wrongly", v.wrong, f"{v.gave_up} used up all their tries"),
-        ("lines lost", v.lines_lost, f"{v.lines} lines"),
+        ("lines lost without a word", v.lines_lost, f"{v.lines} lines"),
+        ("lines lost in gaps that are told", v.lines_told, ""),
         ("lines doubled", v.lines_doubled, ""),
         ("containers left behind", v.containers, ""),
         ("shims left behind", v.shims, ""),

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
 import nats
+import psutil
 
 from benchmarks import load
 from benchmarks.chaos import seeding
@@ -50,6 +51,8 @@ class Rate:
     """Durable ones for a job."""
     cost: float
     """Seconds of processor time of the whole house for a job."""
+    broker: float
+    """The part of it that nats-server took."""
 
     @property
     def ceiling(self) -> float:
@@ -91,18 +94,23 @@ async def measured(house: House, bus: Bus, bundle: str) -> Rate:
 async def one_run(house: House, bus: Bus, bundle: str) -> Rate:
     await load.all_at_once(bus, bundle, TINY, 200, seconds=60)  # warms everything
     before = await publishing(house.nats)
-    written, spent = await durable_writes(bus), house_time(house)
+    written, spent, broker = await durable_writes(bus), house_time(house), broker_time(house)
     jobs = await load.all_at_once(bus, bundle, TINY, JOBS, seconds=120)
-    written, spent = await durable_writes(bus) - written, house_time(house) - spent
+    spent, broker = house_time(house) - spent, broker_time(house) - broker
+    written = await durable_writes(bus) - written
     after = await publishing(house.nats)
     publishes = 2 / (1 / before + 1 / after)
-    rate = Rate(jobs, publishes, written / JOBS, spent / JOBS)
+    rate = Rate(jobs, publishes, written / JOBS, spent / JOBS, broker / JOBS)
     print(f"{rate}; publishes before {before:.0f}, after {after:.0f}", flush=True)
     return rate
 
 
 def house_time(house: House) -> float:
     return processor_time(family([], house.folder))
+
+
+def broker_time(house: House) -> float:
+    return processor_time([psutil.Process(house.parts["nats"].pid)])
 
 
 async def publishing(url: str) -> float:
@@ -193,5 +201,6 @@ def compared(few: Rate, many: Rate) -> Figure:
         bar=few.cost * 1000 * DEARER,
         beside=f"{FEW} ended jobs",
         reference=few.cost * 1000,
-        note=f"{many.jobs:.0f} jobs/s, with few {few.jobs:.0f}",
+        note=f"{many.jobs:.0f} jobs/s, with few {few.jobs:.0f}; nats-server"
+        f" {many.broker * 1000:.1f} ms of it, with few {few.broker * 1000:.1f}",
     )

@@ -18,6 +18,7 @@ PATIENCE = 150.0
 SETTLE = 30.0
 """Seconds in which containers and shims have to be gone."""
 LINE = re.compile(r"^line (\d+) at (\d+\.\d+)$", re.MULTILINE)
+NOTICE = re.compile(r"^\[stoker.* missing here")
 ENDS = ("succeeded", "failed", "cancelled")
 INFRASTRUCTURE = ("worker_lost", "agent_error", "engine_restarted", "lease_expired", "preempted")
 
@@ -37,6 +38,9 @@ class Verdict:
     wrong: int = 0
     """Jobs that ended as their program cannot end."""
     lines_lost: int = 0
+    """Without a word in their place."""
+    lines_told: int = 0
+    """Missing where the log says so."""
     lines_doubled: int = 0
     containers: int = 0
     shims: int = 0
@@ -133,19 +137,32 @@ async def log_of(load: Load, job: str, attempt: int = 0) -> str:
 def judge_log(verdict: Verdict, asked: Asked, record: dict[str, Any], text: str) -> None:
     numbers = [int(number) for number, _ in LINE.findall(text)]
     counts = Counter(numbers)
-    lost = sum(1 for number in range(asked.lines) if not counts[number])
+    missing = [number for number in range(asked.lines) if not counts[number]]
+    told = told_missing(text, asked.lines) & set(missing)
     doubled = len(numbers) - len(counts) + max(0, text.count("begun in ") - 1)
     doubled += sum(1 for number in counts if number >= asked.lines)
     verdict.lines += asked.lines
-    verdict.lines_lost += lost
+    verdict.lines_lost += len(missing) - len(told)
+    verdict.lines_told += len(told)
     verdict.lines_doubled += doubled
-    if lost or doubled or numbers != sorted(numbers):
-        missing = [n for n in range(asked.lines) if not counts[n]]
-        words = (
-            f"of {asked.lines} lines {lost} lost {missing[:5]}…{missing[-3:]}, {doubled} doubled"
-        )
+    if missing or doubled or numbers != sorted(numbers):
+        words = f"of {asked.lines} lines {len(missing)} are missing, from {missing[:1]} to"
+        words += f" {missing[-1:]}, {len(told)} of them where it is told, {doubled} doubled"
         said = [line for line in text.splitlines() if not LINE.match(line)]
         verdict.trouble(asked.id, f"{words}; beside them: {said[:6]}", record)
+
+
+def told_missing(text: str, lines: int) -> set[int]:
+    """Numbers between the lines next to a notice that something may be missing there."""
+    told: set[int] = set()
+    last, noticed = -1, False
+    for line in text.splitlines():
+        if match := LINE.match(line):
+            if noticed:
+                told |= set(range(last + 1, int(match[1])))
+            last, noticed = int(match[1]), False
+        noticed = noticed or bool(NOTICE.search(line))
+    return told | set(range(last + 1, lines)) if noticed else told
 
 
 def judge_exclusive(

@@ -11,6 +11,7 @@ from benchmarks.chaos.verdict import Verdict, judge_exclusive, judge_log, judge_
 
 ASKED = Asked("job", 3)
 BEGUN = "begun in 4f\n"
+NOTICE = "[stoker] the program is heard again; what it printed may be missing here\n"
 
 
 def record(state: str = "succeeded", **more: Any) -> dict[str, Any]:
@@ -36,11 +37,6 @@ def test_a_log_with_every_line_once_is_clean() -> None:
     [
         (f"{BEGUN}line 0 at 1.0\nline 2 at 1.2\n", 1, 0),
         (f"{BEGUN}line 0 at 1.0\nline 1 at 1.1\n", 1, 0),
-        (
-            f"{BEGUN}line 0 at 1.0\n[stoker: 7 bytes of the log are missing here]\nline 2 at 1.2\n",
-            1,
-            0,
-        ),
         (f"{BEGUN}line 0 at 1.0\nline 1 at 1.1\nline 1 at 1.1\nline 2 at 1.2\n", 0, 1),
         (f"{BEGUN}line 0 at 1.0\nline 1 at 1.1\nline 2 at 1.2\nline 3 at 1.3\n", 0, 1),
         (f"{BEGUN}{BEGUN}line 0 at 1.0\nline 1 at 1.1\nline 2 at 1.2\n", 0, 1),
@@ -93,3 +89,18 @@ def test_an_exclusive_job_that_ran_twice_at_one_time_is_counted(
     verdict = Verdict()
     judge_exclusive(verdict, ASKED, record(), logs)
     assert verdict.twice == twice
+
+
+@pytest.mark.parametrize(
+    ("text", "lost", "told"),
+    [
+        (f"{BEGUN}line 0 at 1.0\n{NOTICE}line 2 at 1.2\n", 0, 1),
+        (f"{BEGUN}{NOTICE}line 0 at 1.0\nline 2 at 1.2\n", 1, 0),
+        (f"{BEGUN}line 0 at 1.0\nline 1 at 1.1\n{NOTICE}", 0, 1),
+        (f"{BEGUN}line 0 at 1.0\n{NOTICE}line 1 at 1.1\nline 2 at 1.2\n", 0, 0),
+    ],
+)
+def test_a_gap_that_is_told_is_counted_apart(text: str, lost: int, told: int) -> None:
+    verdict = read(text)
+    assert (verdict.lines_lost, verdict.lines_told) == (lost, told)
+    assert verdict.clean == (lost + told == 0)
