@@ -15,6 +15,7 @@ from agent.worker import (
     BEATS,
     CLAIM_TRIES,
     FIRST_BEATS,
+    OPEN_BEATS,
     read_reason,
 )
 from bus import subjects
@@ -39,7 +40,6 @@ from tests.simulation.broker import Ticket
 from tests.simulation.bus import Parcel, SimulatedBus
 from tests.simulation.machine import Folder, Key, Machine, Plan
 
-PULL_EXPIRES = 10.0
 BUILDING_AFTER, RUNNING_AFTER, TELL_AGAIN = 0.2, 0.1, 5.0
 
 
@@ -150,7 +150,7 @@ class Agent:
                 self._room.clear()
                 await self._room.wait()
                 continue
-            ticket = await self._bus.pull(name, PULL_EXPIRES)
+            ticket = await self._bus.pull(name, OPEN_BEATS * self._beat_every)
             if ticket is None:
                 continue
             if self._resting or self._slots.how_many(requirement) < 1:
