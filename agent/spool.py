@@ -45,6 +45,11 @@ class Piece:
         return self.offset + len(self.data)
 
 
+def missing_here(size: int, lines: int, why: str) -> str:
+    """How a log tells what was left out of it, whatever the reason."""
+    return f"{size} bytes ({lines} lines) of output are missing here: {why}"
+
+
 def segment_name(offset: int) -> str:
     return f"{offset:020d}"
 
@@ -74,6 +79,7 @@ class SpoolWriter:
         self._descriptor = -1
         self.left_out = 0
         """Bytes that were dropped since the last note about it."""
+        self._lines_out = 0
         self._since_check = 0
         starts = segments(folder)
         self._segment = starts[-1] if starts else 0
@@ -92,15 +98,13 @@ class SpoolWriter:
 
     def append(self, stream: Stream, data: bytes) -> None:
         if self.left_out and not self._room_again(len(data)):
-            self.left_out += len(data)
+            self._leave_out(data)
             return
         for start in range(0, len(data), FRAME_BYTES):
             part = data[start : start + FRAME_BYTES]
-            if self._held + HEADER.size + len(part) > self._limit and not self._measure(len(part)):
-                self.left_out += len(data) - start
-                return
-            if not self._write(stream, part):
-                self.left_out += len(data) - start
+            full = self._held + HEADER.size + len(part) > self._limit
+            if (full and not self._measure(len(part))) or not self._write(stream, part):
+                self._leave_out(data[start:])
                 return
 
     def close(self) -> None:
@@ -110,6 +114,10 @@ class SpoolWriter:
                 self._note()
             os.close(self._descriptor)
             self._descriptor = -1
+
+    def _leave_out(self, data: bytes) -> None:
+        self.left_out += len(data)
+        self._lines_out += data.count(b"\n")
 
     def _room_again(self, size: int) -> bool:
         self._since_check += size
@@ -130,9 +138,9 @@ class SpoolWriter:
         return held + HEADER.size + wanted <= self._limit
 
     def _note(self) -> bool:
-        text = f"[stoker] {self.left_out} bytes of output are missing here: the spool was full\n"
-        if self._write(Stream.STOKER, text.encode()):
-            self.left_out = 0
+        text = missing_here(self.left_out, self._lines_out, "the spool was full")
+        if self._write(Stream.STOKER, f"[stoker] {text}\n".encode()):
+            self.left_out = self._lines_out = 0
             return True
         return False
 
