@@ -85,7 +85,7 @@ class Agent:
             async with self._bus.subscribe(commands, self._on_command):
                 tasks.create_task(self._beats())
                 for folder in list(self._machine.folders.values()):
-                    self._begin(folder, object(), adopted=True)
+                    self._begin(folder, object())
                 await self._bus.loop.create_future()
 
     # Beats.
@@ -198,17 +198,17 @@ class Agent:
             return
         folder = Folder(grant)
         self._machine.folders[grant.job, grant.attempt] = folder
-        self._begin(folder, holder, adopted=False)
+        self._begin(folder, holder)
 
-    def _begin(self, folder: Folder, holder: object, *, adopted: bool) -> None:
+    def _begin(self, folder: Folder, holder: object) -> None:
         self._slots.take(holder, requirement_of(folder.grant.spec))
         run = Run(self._bus, self._machine, folder, self._plans[folder.grant.job])
         self._runs[run.job, run.attempt] = run
-        self._tasks.create_task(self._run(run, holder, adopted))
+        self._tasks.create_task(self._run(run, holder))
 
-    async def _run(self, run: Run, holder: object, adopted: bool) -> None:
+    async def _run(self, run: Run, holder: object) -> None:
         try:
-            report = await run.until_it_ends(self._tasks, adopted)
+            report = await run.until_it_ends(self._tasks)
             self._free(holder)
             if (await run.tell_end(report)).accepted:
                 self._machine.confirmed.append(report)
@@ -243,24 +243,22 @@ class Run:
         if self._folder.program is not None:
             self._machine.stop(self._folder.program, grace * self._plan.dies, reason)
 
-    async def until_it_ends(self, tasks: asyncio.TaskGroup, adopted: bool) -> Report:
+    async def until_it_ends(self, tasks: asyncio.TaskGroup) -> Report:
         """Its end, on the disk."""
         if self._folder.report is None:
-            end = await self._end(tasks, adopted)
-            self.phase = "reporting"
+            end = await self._end(tasks)
             self._folder.report = self._report(end_fact(end), end)
         self.phase = "reporting"
         return self._folder.report
 
-    async def _end(self, tasks: asyncio.TaskGroup, adopted: bool) -> AttemptEnd:
-        if not adopted:
+    async def _end(self, tasks: asyncio.TaskGroup) -> AttemptEnd:
+        """One that is taken up goes on; where it had not been started, it is prepared anew."""
+        program = self._folder.program
+        if program is None:
             await self._prepare(tasks)
             if self._stopped is not None:
                 return AttemptEnd(reason=self._stopped)
-            self._machine.start(self._folder, self._plan)
-        program = self._folder.program
-        if program is None:
-            return AttemptEnd(reason=Reason.AGENT_ERROR)
+            program = self._machine.start(self._folder, self._plan)
         self.phase = "running"
         tasks.create_task(self._tell_running())
         if program.ended_at is None:
