@@ -307,3 +307,23 @@ async def test_the_lines_that_say_why_are_quoted_and_lead_to_their_place(
         await shoot(page, "quote")
         await page.reload()
         await expect(page.locator("#quote-place")).to_be_visible()
+
+
+async def test_a_quote_leads_to_the_attempt_that_it_is_of(page: Page, tmp_path: Path) -> None:
+    code = "import os\nraise ValueError('attempt ' + os.environ['STOKER_ATTEMPT'])\n"
+    await page.goto("/")
+    await page.set_input_files("#zip-input", zip_of(tmp_path / "twice.zip", main__py=code))
+    await page.click("#more summary")
+    await page.fill("input[name=retries]", "1")
+    await page.click("#send")
+    await page.wait_for_url(re.compile(r"/jobs/"), timeout=SHORT)
+    await expect(page.locator("#state")).to_have_text("failed", timeout=SHORT)
+    await expect(page.locator("#quote-lines")).to_contain_text("ValueError: attempt 2")
+    await page.get_by_role("button", name="Attempt 1").click()
+    await text_has(page, "ValueError: attempt 1")
+    await page.click("#quote-place")
+    await page.wait_for_function(
+        """() => document.getElementById("log").terminal.getSelection()
+          .startsWith("ValueError: attempt 2")"""
+    )
+    await expect(page.locator("#quote-place")).to_have_text("Show in the log of attempt 2")
