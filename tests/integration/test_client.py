@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -102,7 +103,10 @@ def test_a_retried_job_is_a_new_one(client: Client, folder: Path) -> None:
 def test_jobs_are_listed_and_searched(client: Client, folder: Path) -> None:
     job = client.submit(folder, name="needle")
     client.wait(job.id, timeout=30)
-    found = client.jobs(text="needle", state="succeeded")
+    give_up = time.monotonic() + 20
+    while not (found := client.jobs(text="needle", state="succeeded")).jobs:
+        assert time.monotonic() < give_up  # the index follows the record by a moment
+        time.sleep(0.02)
     assert [one.id for one in found.jobs] == [job.id]
     assert found.counts["succeeded"] == 1
 
