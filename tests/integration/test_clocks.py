@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shutil
 import signal
 import sys
 import time
@@ -118,7 +117,7 @@ async def machine(clock: str, folder: Path, *command: str) -> AsyncIterator[Call
         await process.wait()
 
 
-@pytest.mark.skipif(not shutil.which("faketime"), reason="the faketime command is not there")
+@pytest.mark.faketime
 async def test_a_house_of_machines_whose_clocks_are_an_hour_off(
     bus: Bus, server: EmbeddedServer, tmp_path: Path
 ) -> None:

@@ -38,6 +38,11 @@ def no_nats_cli() -> str | None:
 
 
 @cache
+def no_faketime() -> str | None:
+    return None if shutil.which("faketime") else "there is no faketime, which sets clocks wrong"
+
+
+@cache
 def no_mounts() -> str | None:
     """Tried out: in a container root may lack the right, or the devices."""
     if os.geteuid() != 0 or not all(map(shutil.which, ("losetup", "mkfs.ext4", "mount"))):
@@ -71,6 +76,7 @@ NEEDS: dict[str, Callable[[], str | None]] = {
     "browser": no_browser,
     "nats_cli": no_nats_cli,
     "mounts": no_mounts,
+    "faketime": no_faketime,
 }
 
 
