@@ -46,8 +46,9 @@ from schemas.worker import (
 
 log = logging.getLogger(__name__)
 
-CLAIM_TRIES = 10
-"""Tries of a claim, 2 s each; the ticket has come back to the queue long before the last."""
+CLAIM_TRIES = 3
+"""Tries of a claim, 2 s each. They end before the scheduler takes a grant that no beat lists for lost:
+its answer must not come when another worker has the job."""
 BACK_PAUSE = 1.0
 """Seconds before a ticket that could not be claimed is given out again."""
 BEATS = 6

@@ -17,11 +17,10 @@ FAULTS = frozenset(
         Reason.AGENT_ERROR,
         Reason.DISK_FULL,
         Reason.ENGINE_RESTARTED,
-        Reason.WORKER_LOST,
-        Reason.LEASE_EXPIRED,
     }
 )
-"""What a machine does to jobs. An image or data that cannot be had may be the job's own mistake."""
+"""What a machine does to jobs. An image or data that cannot be had may be the job's own mistake, and
+a worker that was cut off may be the network's victim: a bad hour would set all of them aside."""
 
 
 @dataclass

@@ -44,7 +44,8 @@ RELEASES = 32
 """Jobs that are released side by side."""
 LOOK_AT_WAITS = 1.0
 """Seconds between two looks for jobs whose wait is over."""
-FOR_ANOTHER = "it is kept for a worker that the job has not failed on"
+FOR_ANOTHER = "it is kept for another worker"
+"""One that the job has not failed on, or that is not set aside."""
 
 
 async def run(bus: Bus, config: SchedulerConfig) -> None:
@@ -199,8 +200,9 @@ class Scheduler:
         nonce = secrets.token_urlsafe(16)
 
         def decide(newest: Record, now: float) -> Decision:
-            if newest.state is State.QUEUED and policy.keep_for_another(
-                newest, claim.worker, self._view(newest.spec.pool), now
+            if newest.state is State.QUEUED and (
+                self._roster.aside(claim.worker)
+                or policy.keep_for_another(newest, claim.worker, self._view(newest.spec.pool), now)
             ):
                 return Refusal(FOR_ANOTHER)
             return transitions.claim(newest, claim, nonce, now)
@@ -212,7 +214,7 @@ class Scheduler:
         if isinstance(decision, Refusal):
             back = ANOTHER_AGAIN if decision.text == FOR_ANOTHER else None
             return ClaimAnswer(refusal=decision.text, back=back)
-        return ClaimAnswer(grant=grant(record))
+        return ClaimAnswer(grant=grant(record, self._config.log_bound(record.spec.pool)))
 
     async def _on_report(self, report: Report, subject: str) -> ReportAnswer:
         if not own(subject, report.worker):
@@ -322,7 +324,7 @@ def no_job(job: str) -> Problem:
     )
 
 
-def grant(record: Record) -> Grant:
+def grant(record: Record, log_bound: tuple[int, int]) -> Grant:
     current = record.current
     assert current is not None
     return Grant(
@@ -333,4 +335,6 @@ def grant(record: Record) -> Grant:
         spec=record.spec,
         bundle=record.bundle,
         bundle_size=record.bundle_size,
+        log_rate=log_bound[0],
+        log_total=log_bound[1],
     )
