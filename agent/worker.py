@@ -47,8 +47,8 @@ from schemas.worker import (
 log = logging.getLogger(__name__)
 
 CLAIM_TRIES = 3
-"""Tries of a claim, 2 s each. They end before the scheduler takes a grant that no beat lists for lost:
-its answer must not come when another worker has the job."""
+"""Tries of a claim, 2 s each. They end before the scheduler takes a grant that no beat lists for
+lost: its answer must not come when another worker has the job."""
 BACK_PAUSE = 1.0
 """Seconds before a ticket that could not be claimed is given out again."""
 BEATS = 6

@@ -19,8 +19,8 @@ FAULTS = frozenset(
         Reason.ENGINE_RESTARTED,
     }
 )
-"""What a machine does to jobs. An image or data that cannot be had may be the job's own mistake, and
-a worker that was cut off may be the network's victim: a bad hour would set all of them aside."""
+"""What a machine does to jobs. An image or data that cannot be had may be the job's own mistake,
+and a worker that was cut off the network's victim: a bad hour would set all of them aside."""
 
 
 @dataclass
