@@ -12,8 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from agent.bundles import Bundles, NoBundle
+from agent.flood import Bound
 from agent.folder import AttemptFolder, read_if_there, write_atomic
+from agent.loop_intake import LoopIntake
 from agent.quoting import with_quote
+from agent.redact import Needles
 from agent.reports import Reporter, end_report
 from agent.runtimes.protocol import CannotPrepare, Exit, Preparation, Prepared, Runtime
 from agent.runtimes.shim_runtime import shim_died
@@ -128,6 +131,8 @@ class AttemptRun:
             self.log_end = report.end.log_ends.get(0, 0) if report.end else 0
             return report
         exit = await self._exit()
+        needles = Needles.of(self.grant.spec.environment)
+        exit = replace(exit, detail=needles.redacted(exit.detail))
         self.phase = "reporting"
         for timer in self._timers:
             timer.cancel()
@@ -193,16 +198,18 @@ class AttemptRun:
     async def _prepared(self) -> Prepared | Exception:
         """A failure is given back, not raised: it must not end the group's other tasks."""
         building = self._later(BUILDING_AFTER, self._tell_building)
-        spool: SpoolWriter | None = None
+        intake: LoopIntake | None = None
 
         def output(stream: Stream, data: bytes) -> None:
-            assert spool is not None
-            spool.append(stream, data)
+            assert intake is not None
+            intake.append(stream, data)
             if stream is Stream.BUILD:
                 self._shipper.news()
 
         try:
-            spool = SpoolWriter(self.folder.spool)
+            bound = Bound(self.grant.log_rate, self.grant.log_total)
+            secrets = self.grant.spec.environment
+            intake = LoopIntake(SpoolWriter(self.folder.spool), secrets, bound, self._shipper.news)
             await self._machine.bundles.copy(self.grant, self.folder.job)
             preparation = Preparation(self.grant, self.folder, self._machine.worker)
             return await self._machine.runtime.prepare(preparation, output)
@@ -210,8 +217,8 @@ class AttemptRun:
             return error
         finally:
             building.cancel()
-            if spool is not None:
-                spool.close()
+            if intake is not None:
+                intake.close()
 
     async def _last_words(self, exit: Exit) -> int:
         """Why nothing ran, as the log's last line; the offset at which the log ends."""

@@ -7,7 +7,6 @@ because a program's last words say why it ended. Pure: time is an argument.
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 
 from agent.spool import missing_here
@@ -20,9 +19,7 @@ RESUME_SECONDS = 1.0
 TELL_EVERY = 60.0
 """Seconds between two words while a stretch lasts."""
 TAIL = 64 << 10
-"""Bytes before the end of a stretch that are kept."""
-SMALL = 4 << 10
-"""Pieces up to this size are kept together."""
+"""Bytes before the end of a stretch that are kept, of each stream."""
 
 Part = tuple[Stream, bytes]
 
@@ -82,7 +79,8 @@ class Flood:
         if self._out is None:
             return []
         self._fill(now)
-        if not self._full and self._tokens >= self._bound.rate * RESUME_SECONDS:
+        # Half a byte less: sums of floats need not reach the whole.
+        if not self._full and self._tokens + 0.5 >= self._bound.rate * RESUME_SECONDS:
             return self._resume(int(self._tokens))
         if now < self._out.told_at + TELL_EVERY:
             return []
@@ -92,7 +90,7 @@ class Flood:
 
     def end(self) -> list[Part]:
         """Nothing more comes: its last words, whatever the bound is."""
-        return self._resume(TAIL)
+        return self._resume(TAIL * len(Stream))
 
     def _resume(self, room: int) -> list[Part]:
         out, self._out = self._out, None
@@ -145,51 +143,42 @@ class Stretch:
         self.why = why
         self.told_at = now
         self.size = self.lines = 0
-        self._tail: deque[tuple[Stream, bytearray]] = deque()
-        self._held = 0
+        self._tails: dict[Stream, bytearray] = {}
+        """By stream: what one of two pipes brings late must not push out the other's last words."""
+        self._cut: set[Stream] = set()
 
     def add(self, stream: Stream, data: bytes) -> None:
         self.size += len(data)
         self.lines += data.count(b"\n")
-        kept = data[-TAIL:]
-        self._held += len(kept)
-        if self._tail and self._tail[-1][0] is stream and len(self._tail[-1][1]) < SMALL:
-            self._tail[-1][1].extend(kept)
-        else:
-            self._tail.append((stream, bytearray(kept)))
-        while self._held - len(self._tail[0][1]) >= TAIL:
-            self._held -= len(self._tail.popleft()[1])
+        tail = self._tails.setdefault(stream, bytearray())
+        tail += data[-TAIL:]
+        if len(data) > TAIL or len(tail) > 2 * TAIL:
+            self._cut.add(stream)
+            del tail[:-TAIL]
 
     def cut_tail(self, room: int) -> list[Part]:
-        """Its last lines, of ``room`` bytes and ``TAIL`` at most; they are not left out then."""
-        room = min(room, TAIL)
+        """Its last lines, of ``room`` bytes at most; they are not left out then.
+
+        Standard error goes first where there is little room, and is last in the log.
+        """
         parts: list[Part] = []
-        for stream, data in reversed(self._tail):
-            if room <= 0:
-                break
-            parts.append((stream, bytes(data[-room:])))
-            room -= len(parts[-1][1])
-        parts.reverse()
-        if sum(len(data) for _, data in parts) < self.size:
-            parts = from_line(parts)
+        for stream in sorted(self._tails, key=lambda stream: stream is not Stream.STDERR):
+            most = min(room, TAIL)
+            tail = self._tails[stream]
+            data = bytes(tail[-most:]) if most > 0 else b""
+            if stream in self._cut or len(data) < len(tail):
+                data = data[data.find(b"\n") + 1 :] or data
+            if data:
+                room -= len(data)
+                parts.append((stream, data))
         self.size -= sum(len(data) for _, data in parts)
         self.lines -= sum(data.count(b"\n") for _, data in parts)
-        return parts
-
-
-def from_line(parts: list[Part]) -> list[Part]:
-    """From the first begin of a line on; all of it where there is none."""
-    for index, (stream, data) in enumerate(parts):
-        start = data.find(b"\n") + 1
-        if start:
-            rest = [(stream, data[start:]), *parts[index + 1 :]]
-            return [part for part in rest if part[1]] or parts
-    return parts
+        return parts[::-1]
 
 
 def told(size: int) -> str:
     for unit in ("GiB", "MiB", "KiB"):
         scale = 1 << {"GiB": 30, "MiB": 20, "KiB": 10}[unit]
         if size >= scale:
-            return f"{size / scale:g} {unit}"
+            return f"{size / scale:.3g} {unit}"
     return f"{size} bytes"

@@ -72,6 +72,9 @@ class Needles:
         """All of a text at once."""
         return self._pattern.sub(self._replacement, data) if self._names else data
 
+    def redacted(self, text: str) -> str:
+        return self.replaced(text.encode("utf-8", "replace")).decode() if self._names else text
+
     def split(self, data: bytes) -> tuple[bytes, bytes]:
         """What is decided, replaced; and the end that may be the begin of a needle."""
         held = self._held_from(data, 0)

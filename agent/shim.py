@@ -22,14 +22,15 @@ from pathlib import Path
 import msgpack
 
 from agent.disk import is_full
+from agent.flood import Bound
 from agent.folder import ENDED, PRINTED, STARTED, AttemptFolder, Note
+from agent.intake import Intake
 from agent.lease import LOOK_EVERY, RAN_OUT, boot_time, of_attempt
 from agent.looks import FIRST_LOOK, excess, pause
 from agent.runtimes.launchers import launcher
 from agent.runtimes.protocol import CannotLaunch, Exit, Launch, Launched, OutOfSight, Source
 from agent.spool import SpoolWriter
 from schemas.reason import Reason
-from schemas.stream import Stream
 
 DRAIN_SECONDS = 5.0
 """How long output is awaited after the program has ended while something else holds its pipes."""
@@ -66,6 +67,9 @@ class Shim:
         self._control = os.open(folder.control, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         self._wake = os.open(folder.wake, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         self._spool = SpoolWriter(folder.spool)
+        limits = self._launch.limits
+        bound = Bound(limits.log_rate, limits.log_total)
+        self._log = Intake(self._spool, self._launch.environment, bound, time.monotonic())
         self._lease = of_attempt(folder.path)
         self._timers: dict[Timer, float] = {}
         self._commands = b""
@@ -127,16 +131,20 @@ class Shim:
         self._selector.register(descriptor, selectors.EVENT_READ, handler)
 
     def _step(self) -> None:
-        due = min(self._timers.values(), default=None)
+        due = min(
+            (at for at in (*self._timers.values(), self._log.due) if at is not None), default=None
+        )
         ready = self._selector.select(None if due is None else max(0.0, due - time.monotonic()))
         before = self._spool.offset
         for key, _ in ready:
             # One of them may have ended the others.
             if key.fd in self._selector.get_map():
                 key.data()
+        now = time.monotonic()
+        if self._log.due is not None and self._log.due <= now:
+            self._log.tick(now)
         if self._spool.offset != before:
             self._poke(PRINTED)
-        now = time.monotonic()
         for timer in [timer for timer, at in self._timers.items() if at <= now]:
             if self._timers.pop(timer, None) is not None:
                 timer()
@@ -154,7 +162,7 @@ class Shim:
             self._sources -= 1
             return
         for stream, data in pieces:
-            self._spool.append(stream, data)
+            self._log.append(stream, data, time.monotonic())
         if pieces:
             self._heard()
 
@@ -179,7 +187,7 @@ class Shim:
         for source in self._launched.sources:
             for _ in range(REST_READS):
                 for stream, data in source.read() or ():
-                    self._spool.append(stream, data)
+                    self._log.append(stream, data, time.monotonic())
             if source.fileno() in self._selector.get_map():
                 self._selector.unregister(source.fileno())
         self._selector.unregister(self._launched.exited)
@@ -265,7 +273,7 @@ class Shim:
 
     def _say(self, words: str) -> None:
         """A line of Stoker's own in the log."""
-        self._spool.append(Stream.STOKER, f"[stoker] {words}\n".encode())
+        self._log.say(words)
         self._poke(PRINTED)
 
     def _stop(self, grace: float, ending: Ending) -> None:
@@ -303,7 +311,8 @@ class Shim:
         return exit
 
     def _finish(self, exit: Exit) -> None:
-        self._spool.close()
+        self._log.close(time.monotonic())
+        exit = replace(exit, detail=self._log.redacted(exit.detail))
         data = replace(exit, log_end=self._spool.offset, ended_at=time.time()).pack()
         for _ in range(EXIT_TRIES):
             try:

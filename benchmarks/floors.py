@@ -20,6 +20,7 @@ from agent.runtimes.docker_container import JOB_USER, settings
 from agent.runtimes.program import limits_of
 from agent.runtimes.protocol import Launch
 from schemas.spec import JobSpec
+from schemas.worker import Grant
 
 PROGRAM = "print(1)\n"
 
@@ -34,7 +35,7 @@ def hardened(image: str, folder: Path, spec: JobSpec) -> dict[str, Any]:
         folder=str(folder),
         command=("python", "main.py"),
         environment={"PYTHONUNBUFFERED": "1", "HOME": "/tmp"},
-        limits=limits_of(spec),
+        limits=limits_of(Grant(job="bare", attempt=1, nonce="", spec=spec, bundle="")),
         details={"image": image, "user": f"{JOB_USER}:{JOB_USER}"},
     )
     return settings(launch)

@@ -143,6 +143,10 @@ class Claim(Message):
     runtime: str = "docker"
 
 
+LOG_RATE = 64 << 20
+LOG_TOTAL = 16 << 30
+
+
 class Grant(Message):
     """One attempt, given to one worker."""
 
@@ -153,6 +157,10 @@ class Grant(Message):
     spec: JobSpec
     bundle: str
     bundle_size: int = 0
+    log_rate: int = LOG_RATE
+    """Bytes a second that its log may get, on average; 0 for no limit."""
+    log_total: int = LOG_TOTAL
+    """Bytes that its log may get; 0 for no limit."""
 
 
 class ClaimAnswer(Message):

@@ -137,6 +137,16 @@ def kept_logs(
     }
 
 
+def log_bounds(flag: str, entries: Iterable[str]) -> dict[str, int]:
+    """Pool to bytes, 0 for no limit; the empty name stands for all pools."""
+    from schemas.spec import parse_size
+
+    def read(text: str) -> int:
+        return 0 if text in ("0", "none") else parse_size(text)
+
+    return by_pool(flag, entries, read)
+
+
 def labels(entries: list[str]) -> dict[str, str]:
     """From ``key=value`` flags."""
     found = {}

@@ -40,6 +40,9 @@ class ServiceFlags:
     """Seconds of a worker's silence after which its jobs are lost: of all pools, and of some."""
     keep_logs: Mapping[str, tuple[float | None, int | None]] = field(default_factory=dict)
     """Pool to age in seconds and size in bytes up to which logs are kept; empty name: all pools."""
+    log_rates: Mapping[str, int] = field(default_factory=dict)
+    log_totals: Mapping[str, int] = field(default_factory=dict)
+    """Pool to bytes a second, and bytes, that a job's log may get, likewise; 0 for no limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,7 @@ async def run_service(name: str, bus: Bus, flags: ServiceFlags) -> None:
 
             await run_upload(bus, UploadConfig(scratch=folder(data, "scratch")))
         case "scheduler":
+            from schemas.worker import LOG_RATE, LOG_TOTAL
             from services.scheduler.config import SchedulerConfig
             from services.scheduler.service import run as run_scheduler
 
@@ -70,6 +74,10 @@ async def run_service(name: str, bus: Bus, flags: ServiceFlags) -> None:
                 lost_after=flags.lost_after,
                 pools_lost_after=flags.pools_lost_after,
                 replicas=flags.replicas,
+                log_rate=flags.log_rates.get("", LOG_RATE),
+                log_total=flags.log_totals.get("", LOG_TOTAL),
+                pools_log_rate=flags.log_rates,
+                pools_log_total=flags.log_totals,
             )
             await run_scheduler(bus, settings)
         case "archive":

@@ -130,7 +130,7 @@ class DockerRuntime(ShimRuntime):
             folder=str(preparation.folder.path),
             command=command,
             environment=program_environment(grant, {}, outputs=OUTPUTS, home=HOME),
-            limits=limits_of(spec),
+            limits=limits_of(grant),
             network=spec.network,
             details={
                 "engine": self._engine.path,

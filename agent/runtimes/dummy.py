@@ -26,8 +26,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from agent.flood import Bound
 from agent.folder import AttemptFolder
 from agent.lease import RAN_OUT, boot_time, of_attempt
+from agent.loop_intake import LoopIntake
 from agent.runtimes.program import limits_of, program_environment
 from agent.runtimes.protocol import (
     CannotPrepare,
@@ -95,7 +97,7 @@ class DummyRuntime:
             folder=str(folder.path),
             command=(grant.spec.entry, *grant.spec.arguments),
             environment=program_environment(grant, {}, outputs=str(folder.outputs), home="/"),
-            limits=limits_of(grant.spec),
+            limits=limits_of(grant),
         )
         return Prepared(
             Environment(source="python", base="dummy", key="dummy", cached=True), launch
@@ -142,23 +144,25 @@ class DummyRuntime:
 
 
 async def pretend(folder: AttemptFolder, pretender: Pretender) -> Exit:
-    wishes = pretender.launch.environment
+    wishes, limits = pretender.launch.environment, pretender.launch.limits
     spool = SpoolWriter(folder.spool)
+    bound = Bound(limits.log_rate, limits.log_total)
+    intake = LoopIntake(spool, wishes, bound, lambda: pretender.news(True))
     try:
         if not await leased(pretender, 0.0):
             return Exit(Reason.LEASE_EXPIRED, detail=RAN_OUT)
-        await talk(spool, wishes, pretender.news)
+        await talk(intake, wishes, pretender.news)
         end = await sleep(pretender, number(wishes, "SLEEP"))
     finally:
-        spool.close()
+        intake.close()
     end = end or own_end(wishes)
     return replace(end, started_at=pretender.started_at, ended_at=time.time(), log_end=spool.offset)
 
 
-async def talk(spool: SpoolWriter, wishes: Mapping[str, str], news: News) -> None:
+async def talk(intake: LoopIntake, wishes: Mapping[str, str], news: News) -> None:
     for stream, name in ((Stream.STDOUT, "OUT"), (Stream.STDERR, "ERR")):
         if text := wishes.get(PREFIX + name):
-            spool.append(stream, text.encode("utf-8", "surrogateescape"))
+            intake.append(stream, text.encode("utf-8", "surrogateescape"))
     lines, width = int(number(wishes, "LINES")), int(number(wishes, "LINE_BYTES", 32))
     batch = max(1, BATCH_BYTES // width)
     for start in range(0, lines, batch):
@@ -166,11 +170,10 @@ async def talk(spool: SpoolWriter, wishes: Mapping[str, str], news: News) -> Non
         text = "".join(
             f"line {index} ".ljust(width - 1, ".")[: width - 1] + "\n" for index in numbers
         )
-        spool.append(Stream.STDOUT, text.encode())
+        intake.append(Stream.STDOUT, text.encode())
         news(True)
         await asyncio.sleep(0)
-    if spool.offset:
-        news(True)
+    news(True)
 
 
 async def sleep(pretender: Pretender, seconds: float) -> Exit | None:

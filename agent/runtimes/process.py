@@ -92,7 +92,7 @@ class ProcessRuntime(ShimRuntime):
             environment=program_environment(
                 grant, base, outputs=str(folder.outputs), home=str(folder.path)
             ),
-            limits=limits_of(grant.spec),
+            limits=limits_of(grant),
             network="full",
             details={
                 "environment": built.key,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from agent.runtimes.protocol import Limits
-from schemas.spec import JobSpec
 from schemas.worker import Grant
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -28,7 +27,8 @@ def program_environment(
     }
 
 
-def limits_of(spec: JobSpec) -> Limits:
+def limits_of(grant: Grant) -> Limits:
+    spec = grant.spec
     asked = spec.resources
     return Limits(
         cpus=asked.cpus,
@@ -40,4 +40,6 @@ def limits_of(spec: JobSpec) -> Limits:
         idle_timeout=spec.idle_timeout,
         exclusive=spec.exclusive,
         grace=spec.grace,
+        log_rate=grant.log_rate,
+        log_total=grant.log_total,
     )

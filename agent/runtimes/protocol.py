@@ -49,6 +49,10 @@ class Limits:
     """It dies with the worker's lease (``agent/lease.py``). The shim enforces it too."""
     grace: float = 10.0
     """Seconds between SIGTERM and SIGKILL when the time is up."""
+    log_rate: int = 0
+    """Bytes a second that its log may get, on average; 0 for no limit. Enforced by the shim."""
+    log_total: int = 0
+    """Bytes that its log may get, likewise."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from schemas.worker import LOG_RATE, LOG_TOTAL
+
 
 @dataclass(frozen=True)
 class SchedulerConfig:
@@ -21,10 +23,23 @@ class SchedulerConfig:
     sweep_every: float = 5.0
     replicas: int = 1
     """Of each stream that is made."""
+    log_rate: int = LOG_RATE
+    log_total: int = LOG_TOTAL
+    """What one attempt's log may get: bytes a second on average, bytes; 0 for no limit."""
+    pools_log_rate: Mapping[str, int] = field(default_factory=dict)
+    pools_log_total: Mapping[str, int] = field(default_factory=dict)
+    """The same for single pools."""
 
     def patience(self, pool: str) -> float:
         """Seconds of silence that a worker of that pool is allowed."""
         return self.pools_lost_after.get(pool, self.lost_after)
+
+    def log_bound(self, pool: str) -> tuple[int, int]:
+        """Rate and total of a log in that pool."""
+        return (
+            self.pools_log_rate.get(pool, self.log_rate),
+            self.pools_log_total.get(pool, self.log_total),
+        )
 
     @property
     def shortest(self) -> float:

@@ -112,6 +112,22 @@ def serve(
             show_default="all",
         ),
     ] = None,
+    log_rate: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[POOL=]SIZE",
+            help="scheduler: what a job's log may get a second, over 10 s; repeatable.",
+            show_default="64m",
+        ),
+    ] = None,
+    log_total: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[POOL=]SIZE",
+            help="scheduler: what a job's log may get in all, or none; repeatable.",
+            show_default="16g",
+        ),
+    ] = None,
     data: Annotated[Path | None, typer.Option(help="Folder for index and scratch.")] = None,
     host: Annotated[str, typer.Option(help="ui: address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="ui: port.")] = config.PORT,
@@ -130,7 +146,13 @@ def serve(
         servers=config.nats_servers(nats),
         credentials=credentials,
         service=ServiceFlags(
-            data, replicas, seconds, pools, config.kept_logs(keep_logs or [], keep_log_bytes or [])
+            data=data,
+            replicas=replicas,
+            lost_after=seconds,
+            pools_lost_after=pools,
+            keep_logs=config.kept_logs(keep_logs or [], keep_log_bytes or []),
+            log_rates=config.log_bounds("--log-rate", log_rate or []),
+            log_totals=config.log_bounds("--log-total", log_total or []),
         ),
         page=PageFlags(host, port, tuple(allow_host or ())),
     )

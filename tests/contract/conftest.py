@@ -140,12 +140,14 @@ async def begin(runtime: Runtime, work: Path) -> AsyncIterator[Begin]:
         for name, text in {"main.py": program.code, **(files or {})}.items():
             (folder.job / name).write_text(text)
         environment = {**program.wishes, **spec.pop("environment", {})}
+        bound = {name: spec.pop(name) for name in ("log_rate", "log_total") if name in spec}
         grant = Grant(
             job=folder.name.split(".")[0],
             attempt=1,
             nonce="n",
             spec=JobSpec.model_validate({"environment": environment, **spec}),
             bundle="b" * 64,
+            **bound,
         )
         begun.append(Attempt(runtime, folder, grant))
         return begun[-1]

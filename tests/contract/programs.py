@@ -29,6 +29,11 @@ LINES = Program(
     "import sys\nsys.stdout.writelines(f'line {i}\\n' for i in range(100_000))",
     dummy(LINES=100_000),
 )
+FLOOD = Program(
+    "import sys\nsys.stdout.writelines(f'line {i} ' + 'x' * 90 + '\\n' for i in range(100_000))\n"
+    "sys.stdout.flush()\nraise SystemExit('the last word')",
+    dummy(LINES=100_000, LINE_BYTES=100, EXIT=1),
+)
 HUNGRY = Program(
     "held = []\nwhile True:\n    held.append(bytearray(b'x') * (4 << 20))",
     dummy(OOM=1),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
+import re
 import signal
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from schemas.reason import Reason
 from schemas.stream import Stream
 
 from .conftest import Begin, make_runtime
-from .programs import HUNGRY, LINES, SLEEP, STUBBORN, Program, dummy
+from .programs import FLOOD, HUNGRY, LINES, SLEEP, STUBBORN, Program, dummy
 
 NEAR = 5.0
 """Seconds within which something must have happened that takes no time by itself."""
@@ -64,6 +66,55 @@ async def test_a_hundred_thousand_lines_are_kept_in_order(begin: Begin) -> None:
     assert len(lines) == 100_000
     assert all(line.startswith(b"line %d" % index) for index, line in enumerate(lines))
     assert exit.code == 0
+
+
+@pytest.mark.parametrize("bound", [{"log_rate": 10_000}, {"log_total": 100_000}])
+async def test_a_flood_is_bounded_and_told_and_its_end_is_kept(
+    begin: Begin, kind: str, bound: dict[str, int]
+) -> None:
+    attempt = begin(FLOOD, **bound)
+    exit = await attempt.run()
+    assert exit.code == 1
+    lines = attempt.output(Stream.STDOUT).splitlines()
+    assert lines[0].startswith(b"line 0 ")
+    assert lines[-1].startswith(b"line 99999 ")
+    words = attempt.output(Stream.STOKER)
+    assert b"[stoker] output is left out from here on: " in words
+    told = re.findall(rb"(\d+) lines\) of output are missing here: ", words)
+    last = 0 if kind == "dummy" else 1
+    errors = attempt.output(Stream.STDERR).splitlines()
+    assert errors == [b"the last word"] * last
+    assert len(lines) + sum(map(int, told)) == 100_000
+    assert 500 < len(lines) < 20_000
+
+
+async def test_no_secret_leaves_in_what_is_printed(begin: Begin) -> None:
+    secret = "hf_0123456789abcdef"
+    coded = base64.b64encode(f"x:{secret}".encode()).decode()
+    code = (
+        "import base64, os, sys, time\nsecret = os.environ['HF_TOKEN']\n"
+        "for part in ('token ', secret[:9], secret[9:], ' ', secret.encode().hex(), '\\n'):\n"
+        "    sys.stdout.write(part)\n    sys.stdout.flush()\n"
+        "sys.stderr.write(base64.b64encode(b'x:' + secret.encode()).decode())"
+    )
+    wishes = dummy(OUT=f"token {secret} {secret.encode().hex()}\n", ERR=coded)
+    attempt = begin(Program(code, wishes), environment={"HF_TOKEN": secret})
+    await attempt.run()
+    assert attempt.output(Stream.STDOUT) == b"token [redacted HF_TOKEN] [redacted HF_TOKEN]\n"
+    shown = attempt.output(Stream.STDERR)
+    assert b"[redacted HF_TOKEN]" in shown
+    assert coded[8:20].encode() not in shown
+
+
+async def test_what_may_become_a_secret_is_shown_after_a_silence(begin: Begin) -> None:
+    code = "import time\nprint('login: hf_012', end='', flush=True)\ntime.sleep(60)"
+    program = Program(code, dummy(OUT="login: hf_012", SLEEP=60))
+    attempt = begin(program, environment={"HF_TOKEN": "hf_0123456789abcdef"})
+    await attempt.start()
+    waiting = asyncio.create_task(attempt.wait())
+    await attempt.until_printed(b"login: hf_012")
+    await attempt.runtime.stop(attempt.folder, 0, Reason.CANCELLED)
+    await waiting
 
 
 @pytest.mark.parametrize("code", [0, 1, 3, 255])
