@@ -85,8 +85,20 @@ class Records:
         return await self._bus.append(subjects.job(record.id, fact.value), data, headers)
 
     async def keep_last(self, job: str) -> None:
-        """Drops all facts of the job but the newest, which holds the whole timeline."""
-        await self._bus.api("STREAM.PURGE.JOBS", {"filter": subjects.job(job), "keep": 1})
+        """Drops all facts of the job but the newest, which holds the whole timeline.
+
+        One by one: a purge has every consumer count all subjects of the stream anew.
+        """
+        subject = subjects.job(job)
+        last, place = (await self.get(job)).sequence, 0
+        while True:
+            answer = await self._bus.api(
+                "STREAM.MSG.GET.JOBS", {"seq": place + 1, "next_by_subj": subject}
+            )
+            place = answer["message"]["seq"]
+            if place >= last:
+                return
+            await self._bus.api("STREAM.MSG.DELETE.JOBS", {"seq": place, "no_erase": True})
 
     async def changes(self, after: int | None = 0) -> AsyncGenerator[Change, None]:
         """Every fact after that sequence, in order, for ever; None: only new ones."""

@@ -66,6 +66,10 @@ async def many_agents() -> Figure:
         held: dict[str, str] = {}
         async with watched(house.nats) as watch:
             await seeding.write_jobs(bus, AGENTS, lambda n, at: seeding.running(NAP, at, names[n]))
+            async with asyncio.timeout(60):
+                while len(watch.seen) < AGENTS:
+                    watch.news.clear()
+                    await watch.news.wait()
             for job, seen in watch.seen.items():
                 current = seen[-1].record.current
                 held[current.worker if current else ""] = job

@@ -69,6 +69,20 @@ class Member:
     handler: Any
 
 
+def get(stream: Stream, body: dict[str, Any]) -> dict[str, Any]:
+    """The last message of a subject, or the first one from a sequence on."""
+    if "last_by_subj" in body:
+        found = stream.last.get(key(body["last_by_subj"]))
+    else:
+        under, start = key(body["next_by_subj"]), body["seq"]
+        found = next(
+            (n for n, m in stream.messages.items() if n >= start and key(m.subject) == under), None
+        )
+    if found is None:
+        raise NotFound("no message found")
+    return {"data": stream.messages[found].data, "seq": found}
+
+
 def key(subject: str) -> str:
     """All facts of a job lie under one key."""
     return subject.rsplit(".", 1)[0] if subject.startswith("stoker.job.") else subject
@@ -150,13 +164,10 @@ class Broker:
                 stamp = datetime.fromtimestamp(self.now(), UTC).isoformat()
                 return {"ts": stamp, "state": {"last_seq": stream.sequence if stream else 0}}
             case ["STREAM", "MSG", "GET", name]:
-                stream = self.streams[name]
-                last = stream.last.get(key(body["last_by_subj"]))
-                if last is None:
-                    raise NotFound("no message found")
-                return {"message": {"data": stream.messages[last].data, "seq": last}}
-            case ["STREAM", "PURGE", "JOBS"]:
-                self._keep_last(self.streams["JOBS"], key(body["filter"]))
+                return {"message": get(self.streams[name], body)}
+            case ["STREAM", "MSG", "DELETE", name]:
+                if self.streams[name].messages.pop(body["seq"], None) is None:
+                    raise BusError("no message found")
                 return {}
             case ["STREAM", "PURGE", _]:
                 self._withdraw(body["filter"].rsplit(".", 1)[1])
@@ -165,12 +176,6 @@ class Broker:
                 self.classes.setdefault(name, Class())
                 return {}
         raise BusError(f"the model does not know {verb}")
-
-    def _keep_last(self, stream: Stream, under: str) -> None:
-        last = stream.last.get(under)
-        gone = [n for n, m in stream.messages.items() if n != last and key(m.subject) == under]
-        for number in gone:
-            del stream.messages[number]
 
     # Tickets.
 
