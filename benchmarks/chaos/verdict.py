@@ -18,7 +18,7 @@ PATIENCE = 150.0
 SETTLE = 30.0
 """Seconds in which containers and shims have to be gone."""
 LINE = re.compile(r"^line (\d+) at (\d+\.\d+)$", re.MULTILINE)
-NOTICE = re.compile(r"^\[stoker.* missing here")
+NOTICE = re.compile(r"^\[stoker.* missing")
 ENDS = ("succeeded", "failed", "cancelled")
 INFRASTRUCTURE = ("worker_lost", "agent_error", "engine_restarted", "lease_expired", "preempted")
 

@@ -97,6 +97,7 @@ def test_an_exclusive_job_that_ran_twice_at_one_time_is_counted(
         (f"{BEGUN}line 0 at 1.0\n{NOTICE}line 2 at 1.2\n", 0, 1),
         (f"{BEGUN}{NOTICE}line 0 at 1.0\nline 2 at 1.2\n", 1, 0),
         (f"{BEGUN}line 0 at 1.0\nline 1 at 1.1\n{NOTICE}", 0, 1),
+        (f"{BEGUN}line 0 at 1.0\n[stoker] what it prints now may be missing\n", 0, 2),
         (f"{BEGUN}line 0 at 1.0\n{NOTICE}line 1 at 1.1\nline 2 at 1.2\n", 0, 0),
     ],
 )
