@@ -98,16 +98,24 @@ class Client:
             return self.send(Path(file.name), spec, key, progress)
 
     def send(
-        self, zipped: Path, spec: Mapping[str, Any], key: str, progress: Progress | None = None
+        self,
+        zipped: Path,
+        spec: Mapping[str, Any],
+        key: str,
+        progress: Progress | None = None,
+        like: str | None = None,
     ) -> Job:
-        """Sends a .zip as it is."""
+        """Sends a .zip as it is. A secret that ``spec`` shows as masked is the job ``like``'s."""
         upload = Upload(spec, zipped, progress or (lambda _: None))
-        return read_job(self.transport.upload("/api/v1/jobs", upload, key))
+        return read_job(self.transport.upload(submissions(like), upload, key))
 
-    def submit_stored(self, bundle: str, *, key: str | None = None, **spec: Any) -> Job:
-        """Submits a bundle that the server has already, by its digest."""
+    def submit_stored(
+        self, bundle: str, *, key: str | None = None, like: str | None = None, **spec: Any
+    ) -> Job:
+        """Submits a bundle that the server has already, by its digest; ``like`` as in ``send``."""
         value = {"spec": spec, "bundle": bundle}
-        return read_job(self.transport.post("/api/v1/jobs", value, key or secrets.token_hex(16)))
+        key = key or secrets.token_hex(16)
+        return read_job(self.transport.post(submissions(like), value, key))
 
     def jobs(
         self,
@@ -215,3 +223,7 @@ def problem_of(message: Mapping[str, Any]) -> Refused:
     """The refusal that a WebSocket's ``error`` message carries."""
     problem = message.get("problem") or {}
     return read_problem(int(problem.get("status") or 500), problem)
+
+
+def submissions(like: str | None) -> str:
+    return "/api/v1/jobs" + (f"?like={quote(like, safe='')}" if like else "")

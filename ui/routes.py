@@ -68,6 +68,7 @@ SOCKET = (
     *ATTEMPT,
     Query("window", 'Bytes on the way at most; the client sends {"seen": N}.', "integer"),
 )
+LIKE = (Query("like", "The job whose secrets are meant where the spec still says •••."),)
 API = "/api/v1"
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
@@ -79,6 +80,7 @@ OPERATIONS: tuple[Operation, ...] = (
         201,
         StoredSubmission,
         form=True,
+        query=LIKE,
         keyed=True,
         problems=(408, 413, 415, 422, 503, 507),
     ),

@@ -1,4 +1,4 @@
-"""How do a job and a worker look to people? Without the secrets of their grants."""
+"""How do a job and a worker look to people? Without secrets: of their grants, of the job's own."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pydantic import Field, create_model
 from schemas.job import Attempt, Record
 from schemas.message import Message
 from schemas.requests import Explanation
+from schemas.secret_names import masked
 from schemas.spec import JobSpec
 from schemas.worker import Beat
 
@@ -87,4 +88,6 @@ class SampleList(Message):
 
 
 def job_json(record: Record) -> dict[str, Any]:
-    return record.model_dump(mode="json", exclude=SECRET_OF_RECORD)
+    value = record.model_dump(mode="json", exclude=SECRET_OF_RECORD)
+    value["spec"]["environment"] = masked(record.spec.environment)
+    return value

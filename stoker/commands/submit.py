@@ -125,25 +125,27 @@ def environment(entries: list[str]) -> dict[str, str]:
 def sent(
     client: Client, path: Path | None, spec: dict[str, Any], old: Job | None, yes: bool
 ) -> Job:
-    key = secrets.token_hex(16)
+    key, like = secrets.token_hex(16), old.id if old else None
     if path is None:
         if old is None:
             raise StokerError("say what to send: stoker submit FOLDER, or --like JOB")
-        return client.submit_stored(old.raw["bundle"], key=key, **spec)
+        return client.submit_stored(old.raw["bundle"], key=key, like=old.id, **spec)
     if not path.exists():
         raise StokerError(f"there is no {path}")
     if path.is_file():
         with bar("sending", path.stat().st_size) as progress:
-            return client.send(path, spec, key, progress)
-    return folder_sent(client, path, spec, key, yes)
-
-
-def folder_sent(client: Client, path: Path, spec: dict[str, Any], key: str, yes: bool) -> Job:
+            return client.send(path, spec, key, progress, like)
     made = plan(path)
     told_plan(made)
     if made.warnings and not yes:
         confirmed(made.warnings)
     spec.setdefault("name", path.resolve().name)
+    return folder_sent(client, made, spec, key, like)
+
+
+def folder_sent(
+    client: Client, made: Plan, spec: dict[str, Any], key: str, like: str | None
+) -> Job:
     with tempfile.NamedTemporaryFile(prefix="stoker-", suffix=".zip") as file:
         packed = 0
 
@@ -157,7 +159,7 @@ def folder_sent(client: Client, path: Path, spec: dict[str, Any], key: str, yes:
             write_zip(made, file, count)
             file.flush()
         with bar("sending", Path(file.name).stat().st_size) as progress:
-            return client.send(Path(file.name), spec, key, progress)
+            return client.send(Path(file.name), spec, key, progress, like)
 
 
 def told_plan(made: Plan) -> None:

@@ -165,6 +165,20 @@ def test_retry_and_like_run_the_same_files_again(up: Up, folder: Path) -> None:
     assert new["spec"]["arguments"] == ["x"]
 
 
+def test_secrets_are_shown_to_nobody_and_outlive_retry_and_like(up: Up, folder: Path) -> None:
+    printed = f"STOKER_DUMMY_OUT={b'abcdef0123'.hex()}"
+    job = submitted(up, folder, "-e", "API_KEY=abcdef0123", "-e", printed)
+    again = json.loads(up.stoker("retry", job, "--json").stdout)["id"]
+    like = json.loads(up.stoker("submit", "--like", job, "--json").stdout)["id"]
+    sent = json.loads(up.stoker("submit", str(folder), "--like", job, "--json").stdout)["id"]
+    for one in (job, again, like, sent):
+        shown = up.stoker("show", one, "--json").stdout
+        assert "abcdef0123" not in shown
+        assert json.loads(shown)["spec"]["environment"]["API_KEY"] == "•••"
+        up.client.wait(one, timeout=30)
+        assert up.stoker("logs", one, "--raw").stdout.endswith("[redacted API_KEY]")
+
+
 def test_workers_are_listed_and_drained(up: Up) -> None:
     name = json.loads(up.stoker("worker", "list", "--json").stdout)[0]["name"]
     assert name in up.stoker("workers").stdout

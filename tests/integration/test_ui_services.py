@@ -114,6 +114,21 @@ async def test_a_stored_bundle_is_submitted_again_with_another_spec(http: Sessio
         assert (await answer.json(content_type=None))["code"] == "no_such_bundle"
 
 
+async def test_a_masked_secret_has_to_be_known_or_given(http: Session) -> None:
+    _, first = await post(http, HELLO, {"environment": {"HF_TOKEN": "hf_abcdef"}})
+    assert first["job"]["spec"]["environment"] == {"HF_TOKEN": "•••"}
+    spec = {"environment": {"HF_TOKEN": "•••"}}
+    body = {"spec": spec, "bundle": first["job"]["bundle"]}
+    async with http.post(f"/api/v1/jobs?like={first['job']['id']}", json=body) as answer:
+        assert answer.status == 201
+    async with http.post("/api/v1/jobs?like=nobody", json=body) as answer:
+        assert answer.status == 404
+    async with http.post("/api/v1/jobs", json=body) as answer:
+        assert answer.status == 422
+        assert "the value of HF_TOKEN is •••" in (await answer.json(content_type=None))["detail"]
+    assert (await post(http, HELLO, spec))[0] == 422
+
+
 async def test_a_queued_job_is_cancelled_and_repeated(http: Session) -> None:
     _, answer = await post(http, HELLO)
     job = answer["job"]["id"]

@@ -18,6 +18,7 @@ from bus.errors import BusError
 from schemas.requests import Submit, Submitted
 from schemas.spec import JobSpec, read_spec
 from ui.api.common import JSON_BYTES, json_answer, json_body, parse_json
+from ui.api.kept_secrets import with_kept
 from ui.keys import BUS, CONFIG, OBJECTS, UPLOADS
 from ui.problems import HttpProblem, refuse
 from ui.views import JobAnswer, JobView, StoredSubmission, job_json
@@ -50,7 +51,7 @@ async def create_job(request: web.Request) -> web.Response:
         return await create_from_upload(request, key)
     if request.content_type == "application/json":
         body = await json_body(request)
-        spec = read_spec(as_dict(body.get("spec", {})))
+        spec = await with_kept(request, read_spec(as_dict(body.get("spec", {}))))
         stored = StoredSubmission.model_validate({**body, "spec": spec})
         message = Submit(
             owner=request.app[CONFIG].owner, key=key, spec=stored.spec, bundle=stored.bundle
@@ -105,7 +106,8 @@ async def read_form(request: web.Request) -> tuple[JobSpec, Upload]:
             if not isinstance(part, BodyPartReader):
                 raise bad_form("a part of the form is a form itself")
             if part.name == "spec":
-                spec = read_spec(parse_json(await small_part(part), "the part spec"))
+                given = read_spec(parse_json(await small_part(part), "the part spec"))
+                spec = await with_kept(request, given)
             elif part.name == "bundle" and upload is None:
                 upload = await store_part(request.app, part)
             else:

@@ -32,13 +32,13 @@ function read(status, text) {
 }
 
 /** Sends the form with progress, which fetch does not tell. */
-export function upload(spec, file, name, key, onProgress, signal) {
+export function upload(spec, file, name, key, onProgress, signal, like = "") {
   return new Promise((resolve, reject) => {
     const form = new FormData();
     form.append("spec", new Blob([JSON.stringify(spec)], { type: "application/json" }));
     form.append("bundle", file, name);
     const request = new XMLHttpRequest();
-    request.open("POST", "/api/v1/jobs");
+    request.open("POST", `/api/v1/jobs${like}`);
     request.setRequestHeader("Idempotency-Key", key);
     request.upload.onprogress = (event) => onProgress(event.loaded, event.total);
     request.upload.onload = () => onProgress(1, 0);

@@ -8,6 +8,7 @@ import { startList } from "./list.js";
 
 const form = $("submit");
 const field = (name) => form.elements[name];
+let like = ""; // "?like=JOB" for a clone: its secrets stay on the server
 let bundle = null; // {file, name} or {digest, name}
 let sending = null; // AbortController while something is sent
 let key = newKey();
@@ -143,8 +144,8 @@ async function send() {
     const spec = readSpec();
     busy(true);
     const answer = bundle.digest
-      ? await ask("/jobs", { method: "POST", body: { spec, bundle: bundle.digest }, key })
-      : await upload(spec, bundle.file, bundle.file.name, key, progress(), sending.signal);
+      ? await ask(`/jobs${like}`, { method: "POST", body: { spec, bundle: bundle.digest }, key })
+      : await upload(spec, bundle.file, bundle.file.name, key, progress(), sending.signal, like);
     location.href = `/jobs/${answer.job.id}`;
   } catch (error) {
     if (error.name !== "AbortError") refused(error);
@@ -223,6 +224,7 @@ async function cloneFrom(id) {
   const { job } = await ask(`/jobs/${encodeURIComponent(id)}`);
   show({ digest: job.bundle, name: `The bundle of ${job.spec.name || job.spec.entry}` }, `${bytes(job.bundle_size)} · stored already, nothing to send · job ${job.id}`);
   const { spec } = job;
+  like = `?like=${job.id}`;
   const values = { name: spec.name, entry: spec.entry, arguments: joinArguments(spec.arguments), environment: writeEnvironment(spec.environment), pool: spec.pool, priority: spec.priority, network: spec.network, cpus: spec.resources.cpus, memory: size(spec.resources.memory), gpus: spec.resources.gpus, shm: size(spec.resources.shm), timeout: spec.timeout ?? "", idle_timeout: spec.idle_timeout ?? "", queue_timeout: spec.queue_timeout ?? "", retries: spec.retries ?? "", exclusive: spec.exclusive ? "yes" : "", python: spec.python ?? "", image: spec.image ?? "" };
   for (const [name, value] of Object.entries(values)) field(name).value = value;
   summarize();

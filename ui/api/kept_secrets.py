@@ -1,0 +1,50 @@
+"""How does a copy of a shown spec get back the values that are not shown?
+
+``?like=JOB`` names the job that it was copied from. A value that is still the mask stands for that
+job's own, and never leaves the server.
+"""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from bus.errors import NotFound
+from schemas.ids import JOB_ID
+from schemas.secret_names import MASK, is_secret, still_masked
+from schemas.spec import JobSpec
+from ui.keys import RECORDS
+from ui.problems import HttpProblem, refuse, unknown_job
+
+
+async def with_kept(request: web.Request, spec: JobSpec) -> JobSpec:
+    names = still_masked(spec.environment)
+    if not names:
+        return spec
+    known = await secrets_of(request, request.query.get("like", ""))
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise not_given(unknown[0])
+    kept = {name: known[name] for name in names}
+    return spec.model_copy(update={"environment": {**spec.environment, **kept}})
+
+
+async def secrets_of(request: web.Request, job: str) -> dict[str, str]:
+    if not job:
+        return {}
+    if not JOB_ID.match(job):
+        raise unknown_job(job)
+    try:
+        environment = (await request.app[RECORDS].get(job)).record.spec.environment
+    except NotFound:
+        raise unknown_job(job) from None
+    return {name: value for name, value in environment.items() if is_secret(name, value)}
+
+
+def not_given(name: str) -> HttpProblem:
+    return refuse(
+        422,
+        "invalid_spec",
+        "The job's spec is not valid",
+        f"environment: the value of {name} is {MASK}, which is what is shown in place of a secret;"
+        " give it anew, or name with ?like=JOB the job that has it.",
+    )
