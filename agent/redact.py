@@ -49,9 +49,7 @@ class Needles:
             for needle in written(secret):
                 if len(needle) >= SHORTEST:
                     self._names.setdefault(needle, name)
-        self._longest_first = sorted(self._names, key=lambda needle: (-len(needle), needle))
-        self._pattern = re.compile(b"|".join(map(re.escape, self._longest_first)))
-        self._inner = frozenset(byte for needle in self._names for byte in needle[:-1])
+        self._inner = frozenset().union(*(needle[:-1] for needle in self._names))
         """A stream that ends in another byte ends in no part of a needle."""
         self.longest = max(map(len, self._names), default=0)
 
@@ -70,29 +68,44 @@ class Needles:
 
     def replaced(self, data: bytes) -> bytes:
         """All of a text at once."""
-        return self._pattern.sub(self._replacement, data) if self._names else data
+        return self._replaced(data, len(data))[0]
 
     def redacted(self, text: str) -> str:
         return self.replaced(text.encode("utf-8", "replace")).decode() if self._names else text
 
     def split(self, data: bytes) -> tuple[bytes, bytes]:
         """What is decided, replaced; and the end that may be the begin of a needle."""
-        held = self._held_from(data, 0)
-        if not any(needle in data for needle in self._longest_first):
-            return data[:held], data[held:]
+        return self._replaced(data, self._held_from(data, 0))
+
+    def _replaced(self, data: bytes, held: int) -> tuple[bytes, bytes]:
+        """``data`` without the needles that begin before ``held``, and what comes after them."""
         parts: list[bytes] = []
         done = 0
-        for found in self._pattern.finditer(data):
-            if found.start() >= held:
+        for place, needle in self._found(data):
+            if place >= held:
                 break
-            parts += data[done : found.start()], self._replacement(found)
-            done = found.end()
+            parts += data[done:place], f"[redacted {self._names[needle]}]".encode()
+            done = place + len(needle)
             if done > held:
-                held = self._held_from(data, done)
+                held = self._held_from(data, done) if held < len(data) else held
         return b"".join((*parts, data[done:held])), data[held:]
 
-    def _replacement(self, found: re.Match[bytes]) -> bytes:
-        return f"[redacted {self._names[found[0]]}]".encode()
+    def _found(self, data: bytes) -> Iterator[tuple[int, bytes]]:
+        """The needles in it, from left to right, the longest first; they do not overlap.
+
+        A search for each needle by itself is several times as fast as one expression of them all.
+        """
+        places = {needle: data.find(needle) for needle in self._names}
+        places = {needle: place for needle, place in places.items() if place >= 0}
+        while places:
+            needle = min(places, key=lambda needle: (places[needle], -len(needle)))
+            place = places[needle]
+            yield place, needle
+            end = place + len(needle)
+            for later in [one for one, at in places.items() if at < end]:
+                places[later] = data.find(later, end)
+                if places[later] < 0:
+                    del places[later]
 
     def _held_from(self, data: bytes, start: int) -> int:
         """Where the longest end begins that is a begin of a needle, but not all of it."""
@@ -101,8 +114,7 @@ class Needles:
             return size
         first = max(start, size - self.longest + 1)
         return min(
-            begin_at_end(needle, data, max(first, size - len(needle) + 1))
-            for needle in self._longest_first
+            begin_at_end(needle, data, max(first, size - len(needle) + 1)) for needle in self._names
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from urllib.parse import quote
 
 import pytest
@@ -43,7 +44,15 @@ def test_a_stream_is_what_one_replacement_makes_of_it(
     text = b"".join(data.draw(st.lists(pieces, max_size=12)))
     cuts = data.draw(st.lists(st.integers(0, len(text)), max_size=12))
     out = streamed(needles, text, cuts)
-    assert out == needles.replaced(text)
+    longest_first = sorted(filter(lambda needle: len(needle) >= 6, known), key=len, reverse=True)
+    names = {
+        needle: f"[redacted N{index}]".encode()
+        for index, secret in reversed(list(enumerate(secrets)))
+        for needle in written(secret)
+    }
+    expected = re.sub(b"|".join(map(re.escape, longest_first)), lambda found: names[found[0]], text)
+    assert needles.replaced(text) == expected
+    assert out == expected
     for needle in known:
         assert len(needle) < 6 or needle not in out
 
@@ -91,6 +100,13 @@ def test_only_what_may_become_a_secret_is_held() -> None:
 def test_of_two_secrets_the_longer_one_is_named() -> None:
     needles = Needles({"SHORT": "abcdef", "LONG": "abcdefgh"})
     assert streamed(needles, b"abcdefgh abcdefg", [3, 6, 7]) == b"[redacted LONG] [redacted SHORT]g"
+
+
+def test_a_secret_as_long_as_any_may_be_is_found_in_every_piece() -> None:
+    secret = "".join(f"{number:x}" for number in range(25_000))
+    needles = Needles.of({"PRIVATE_KEY": secret})
+    out = streamed(needles, f"<{secret}>\n".encode(), list(range(0, 120_000, 999)))
+    assert out == b"<[redacted PRIVATE_KEY]>\n"
 
 
 @pytest.mark.parametrize(
