@@ -247,6 +247,27 @@ async def test_the_sample_is_one_click_and_a_clone_keeps_the_bundle(
     await expect(page.locator("#facts")).to_contain_text("Repeats")
 
 
+async def test_a_secret_is_shown_to_nobody_and_a_clone_keeps_it(page: Page) -> None:
+    await page.goto("/")
+    await page.select_option("#samples", "hello")
+    await page.click("#run-sample")
+    await page.wait_for_url(re.compile(r"/jobs/"), timeout=SHORT)
+    await page.click("#clone")
+    await expect(page.locator("#bundle-facts")).to_contain_text("nothing to send")
+    for value in ("API_KEY=abcdef0123", "API_KEY=•••"):
+        before = page.url
+        environment = page.locator("textarea[name=environment]")
+        if value.endswith("•"):
+            await expect(environment).to_have_value(value)
+        await environment.fill(value)
+        await page.click("#send")
+        await page.wait_for_url(re.compile(r"/jobs/"), timeout=SHORT)
+        assert page.url != before
+        await expect(page.locator("#asked")).to_contain_text("API_KEY=•••")
+        await page.click("#clone")
+        await expect(page.locator("#bundle-facts")).to_contain_text("nothing to send")
+
+
 async def test_a_job_that_does_not_exist_says_so(page: Page) -> None:
     await page.goto("/jobs/0d4k8q2m-7xv3")
     await expect(page.locator("#reason")).to_contain_text("There is no job")
