@@ -7,7 +7,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -82,9 +82,11 @@ class House:
         await asyncio.wait((task,))
 
     async def close(self) -> None:
-        """Workers first, so that they end in order; then all else."""
+        """Workers first, so that they end in order; then all else, and what they left."""
         for names in (self.workers, tuple(self._tasks)):
             await asyncio.gather(*(self.end(name) for name in names if name in self._tasks))
+        if self.wish.runtime == "docker":
+            await asyncio.to_thread(self.remove_containers)
 
     def containers(self) -> list[str]:
         """Those of its workers, on both engines."""
@@ -95,6 +97,16 @@ class House:
                 listed = client.containers(all=True, filters={"label": label})
                 found += [f"{worker}: {one['Names'][0]} {one['Status']}" for one in listed]
         return found
+
+    def remove_containers(self) -> None:
+        """From the machine's own engine; one of the house's own goes with all that it has."""
+        for worker in self.workers:
+            if self.engine_of(worker) is None:
+                with docker_client(None) as client:
+                    label = f"stoker.worker={self.worker_name(worker)}"
+                    for one in client.containers(all=True, filters={"label": label}):
+                        with suppress(docker.errors.APIError):
+                            client.remove_container(one["Id"], force=True)
 
     async def heard(self, worker: str, since: float) -> bool:
         """Whether the worker was heard after ``since``, in Unix seconds."""
