@@ -195,9 +195,9 @@ class Roster:
             known.holding = 0.0 if cut_off or name not in holding else known.holding + more
         self._outage = False
         for name in holders:
-            known = self._known.get(name)
-            if known is None:
-                known = self._known[name] = Known(unheard(name), there=False)
+            if name not in self._known:
+                self._known[name] = Known(unheard(name), there=False)
+            known = self._known[name]
             patience = self._patience(known)
             if min(known.silence, known.holding) >= patience:
                 lost.append((name, patience))
