@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install --no-com
 NPM := $(shell command -v npm 2>/dev/null)
 ARGS ?=
 TESTS ?=
-WORKERS ?= 2
+WORKERS ?= 4
 
 .DEFAULT_GOAL := help
 .PHONY: help dev base vendor demo up test test-quick test-faults test-docker test-browser simulate check fmt bench bench-main bench-chaos wheel clean
@@ -72,7 +72,7 @@ test-quick: dev
 	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not docker and not browser" $(or $(TESTS),tests $(addprefix --ignore=,$(FAULTS)))
 
 test-faults: dev
-	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not docker and not browser" $(or $(TESTS),$(FAULTS))
+	$(BIN)/python -m pytest -q -n 2 -m "not docker and not browser" $(or $(TESTS),$(FAULTS))
 
 test-docker: dev
 	$(BIN)/python -m pytest -q -m "docker and not browser" $(or $(TESTS),tests)
