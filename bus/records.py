@@ -10,12 +10,14 @@ from dataclasses import dataclass
 
 from bus import subjects
 from bus.codec import decode, encode
-from bus.connection import API_TIMEOUT, Bus
+from bus.connection import API_TIMEOUT, Bus, JetStreamError
 from bus.errors import NotFound, Unanswered
 from bus.follow import Delivery, follow
 from bus.headers import EXPECTED, EXPECTED_SUBJECT
 from schemas.job import Fact, JobFact, Record
 
+GONE_ALREADY = 10057
+"""A message could not be deleted: another replica has done it."""
 BEHIND_AGAIN = 0.1
 """Seconds after which a server that is behind is asked again."""
 
@@ -87,7 +89,8 @@ class Records:
     async def keep_last(self, job: str) -> None:
         """Drops all facts of the job but the newest, which holds the whole timeline.
 
-        One by one: a purge has every consumer count all subjects of the stream anew.
+        One by one: a purge has every consumer count all subjects of the stream anew. Replicas may
+        do it at the same time: what one finds gone is done.
         """
         subject = subjects.job(job)
         last, place = (await self.get(job)).sequence, 0
@@ -98,7 +101,11 @@ class Records:
             place = answer["message"]["seq"]
             if place >= last:
                 return
-            await self._bus.api("STREAM.MSG.DELETE.JOBS", {"seq": place, "no_erase": True})
+            try:
+                await self._bus.api("STREAM.MSG.DELETE.JOBS", {"seq": place, "no_erase": True})
+            except JetStreamError as error:
+                if error.code != GONE_ALREADY:
+                    raise
 
     async def changes(self, after: int | None = 0) -> AsyncGenerator[Change, None]:
         """Every fact after that sequence, in order, for ever; None: only new ones."""

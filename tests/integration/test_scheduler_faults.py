@@ -213,3 +213,14 @@ async def test_a_scheduler_that_starts_anew_amid_a_hundred_jobs_loses_none(bus: 
                 over = await until(bus, job, in_state(State.SUCCEEDED))
                 starts = [one for one in over.timeline if one.fact is Fact.STARTING]
                 assert (over.attempt, len(starts)) == (1, 1)
+
+
+async def test_two_replicas_may_drop_the_same_older_facts(bus: Bus) -> None:
+    job = await submit(bus)
+    await queue_as_another_does(bus, job)
+    records = Records(bus)
+    for _ in range(6):
+        stored = await records.get(job)
+        await records.write(stored.record, Fact.REFUSED, stored.sequence)
+    await asyncio.gather(*(records.keep_last(job) for _ in range(4)))
+    assert await messages(bus, "JOBS") == 1
