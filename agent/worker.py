@@ -46,9 +46,9 @@ from schemas.worker import (
 
 log = logging.getLogger(__name__)
 
-CLAIM_TRIES = 3
-"""Tries of a claim, 2 s each. They end before the scheduler takes a grant that no beat lists for
-lost: its answer must not come when another worker has the job."""
+CLAIM_TRIES = 10
+"""Tries of a claim, 2 s each: an election of a cluster takes up to 9 s. The ticket has come back to
+the queue long before the last; beats name the job until then, so that its grant stands."""
 BACK_PAUSE = 1.0
 """Seconds before a ticket that could not be claimed is given out again."""
 BEATS = 6
@@ -85,6 +85,8 @@ class Worker:
         self._lease = Lease(config.work)
         self._session = uuid.uuid4().hex
         self._runs: dict[tuple[str, int], AttemptRun] = {}
+        self._claims: dict[str, str] = {}
+        """Id of a claim that is not answered yet, and its job."""
         self._pulls: dict[str, tuple[Pull, Requirement]] = {}
         outputs = Outputs(config.work / "outputs", config.outputs)
         self._keeper = Keeper(self._bus, config.name, outputs)
@@ -222,6 +224,7 @@ class Worker:
                 Held(job=run.grant.job, attempt=run.grant.attempt, phase=run.phase) for run in runs
             ),
             ends=tuple(key_of(run.grant) for run in runs if run.phase == "reporting"),
+            claims=tuple(self._claims.values()),
         )
 
     def _stop(self, stops: Iterable[Stop]) -> None:
@@ -292,6 +295,7 @@ class Worker:
             runtime=self._config.runtime,
         )
         subject = subjects.request("scheduler", "claim", self._config.name)
+        self._claims[claim.id] = ticket.job
         try:
             answer = await self._bus.request(subject, claim, ClaimAnswer, attempts=CLAIM_TRIES)
         except BusError as error:
@@ -299,6 +303,8 @@ class Worker:
             self._free(holder)
             await ticket.back(BACK_PAUSE)
             return
+        finally:
+            del self._claims[claim.id]
         if answer.grant is None:
             log.info("the claim of %s was refused: %s", ticket.job, answer.refusal)
             self._free(holder)

@@ -96,6 +96,8 @@ class Beat(Message):
     held: tuple[Held, ...] = ()
     ends: tuple[AttemptKey, ...] = ()
     """Ends that were not confirmed yet."""
+    claims: tuple[str, ...] = ()
+    """Jobs that it asks for and has not been answered: a grant of one may be on its way."""
 
 
 class Stop(AttemptKey):

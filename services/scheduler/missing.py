@@ -20,7 +20,7 @@ class Missing:
         """When the worker's last beat came, and for how long it had left each out by then."""
 
     def overdue(self, beat: Beat, held: Iterable[Record], now: float) -> list[Record]:
-        """Those of ``held`` left out for longer than a claim in flight can explain.
+        """Those of ``held`` left out for too long; one that the worker still asks for is not.
 
         No pause between two beats counts for more than half of that: in an outage the claim is in
         flight, too, and comes to its end when beats come again.
@@ -31,7 +31,7 @@ class Missing:
         left_out: dict[Mark, float] = {}
         overdue = []
         for record in held:
-            if (record.id, record.attempt) in listed:
+            if (record.id, record.attempt) in listed or record.id in beat.claims:
                 continue
             mark = (record.id, record.attempt, beat.session)
             left_out[mark] = before[mark] + more if mark in before else 0.0

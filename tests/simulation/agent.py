@@ -73,6 +73,7 @@ class Agent:
         self._session = name_it()
         self._slots = Slots(machine.capacity)
         self._room = asyncio.Event()
+        self._claims: list[str] = []
         self._runs: dict[Key, Run] = {}
         self._classes: set[str] = set()
         self._beat_every = FIRST_BEATS
@@ -128,6 +129,7 @@ class Agent:
             ends=tuple(
                 AttemptKey(job=r.job, attempt=r.attempt) for r in runs if r.phase == "reporting"
             ),
+            claims=tuple(self._claims),
         )
 
     def _stop(self, stops: Iterable[Stop]) -> None:
@@ -163,12 +165,15 @@ class Agent:
     async def _claim(self, ticket: Ticket, holder: object) -> None:
         if self._habits.ack_first:
             self._bus.ack(ticket)
+        self._claims.append(ticket.data.job)
         try:
             answer = await self._ask_to_claim(ticket.data.job)
         except BusError:
             self._free(holder)
             self._bus.back(ticket, BACK_PAUSE)
             return
+        finally:
+            self._claims.remove(ticket.data.job)
         if answer.grant is None:
             self._free(holder)
         else:

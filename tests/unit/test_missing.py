@@ -54,3 +54,14 @@ def test_nothing_is_kept_of_what_is_not_held_any_more() -> None:
     assert len(missing) == 1
     missing.overdue(beat(), [], 1.0)
     assert len(missing) == 0
+
+
+def test_a_grant_stands_for_as_long_as_the_worker_asks_for_it() -> None:
+    missing = Missing(10.0)
+    asking = beat().model_copy(update={"claims": (JOB.id,)})
+    for at in (0.0, 5.0, 10.0, 15.0, 20.0):
+        assert missing.overdue(asking, [JOB], at) == []
+    assert missing.overdue(beat(), [JOB], 25.0) == []
+    assert missing.overdue(beat(), [JOB], 30.0) == []
+    assert missing.overdue(beat(), [JOB], 36.0) == []
+    assert missing.overdue(beat(), [JOB], 37.0) == [JOB]
