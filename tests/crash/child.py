@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
+import os
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -32,12 +33,24 @@ async def only_declare(bus: Bus, config: dict[str, Any]) -> None:
     await declare(bus)
 
 
+async def serve_page(bus: Bus, config: dict[str, Any]) -> None:
+    """Whoever looks for it finds its address in the folder ``pages``."""
+    pages = Path(config["pages"])
+
+    def on_ready(address: str) -> None:
+        written = pages.with_name(f"address-{os.getpid()}")
+        written.write_text(address)
+        written.rename(pages / str(os.getpid()))
+
+    await run_ui(bus, UiConfig(port=config["port"]), on_ready)
+
+
 SERVICES: dict[str, Callable[[Bus, dict[str, Any]], Awaitable[None]]] = {
     "archive": lambda bus, config: run_archive(bus, ArchiveConfig(**config)),
     "catalog": lambda bus, config: run_catalog(bus, CatalogConfig(**config)),
     "declare": only_declare,
     "scheduler": lambda bus, config: run_scheduler(bus, SchedulerConfig(**config)),
-    "ui": lambda bus, config: run_ui(bus, UiConfig(**config)),
+    "ui": serve_page,
     "upload": lambda bus, config: run_upload(bus, UploadConfig(**config)),
 }
 

@@ -24,6 +24,10 @@ from services.catalog import index
 from tests.crash.points import Point, changes, effect, here
 
 A = TypeVar("A")
+ANSWERS: dict[type, tuple[str, ...]] = {
+    web.StreamResponse: ("prepare", "write_eof"),
+    web.WebSocketResponse: ("send_str", "send_bytes"),
+}
 
 
 @dataclass(frozen=True)
@@ -109,20 +113,21 @@ class Hook:
         Client.publish = hooked  # type: ignore[method-assign]
 
     def _wrap_answers(self) -> None:
-        """The page's: a response that begins, and one that is complete."""
+        """The page's: a response that begins, one that is complete, and each frame of a socket."""
         hook = self
-        for method in ("prepare", "write_eof"):
-            real = getattr(web.StreamResponse, method)
+        for kind, methods in ANSWERS.items():
+            for method in methods:
+                real = getattr(kind, method)
 
-            async def hooked(
-                self: web.StreamResponse, *args: Any, real: Any = real, method: str = method
-            ) -> Any:
-                async def act() -> Any:
-                    return await real(self, *args)
+                async def hooked(
+                    self: Any, *args: Any, real: Any = real, method: str = method, **named: Any
+                ) -> Any:
+                    async def act() -> Any:
+                        return await real(self, *args, **named)
 
-                return await hook.around(f"response {self.status} > {method}", act, nothing)
+                    return await hook.around(f"response {self.status} > {method}", act, nothing)
 
-            setattr(web.StreamResponse, method, hooked)
+                setattr(kind, method, hooked)
 
     def _wrap_files(self) -> None:
         """The catalog's: every statement, every commit, every file that is removed."""

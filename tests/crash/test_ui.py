@@ -6,18 +6,19 @@ import asyncio
 import contextlib
 import json
 import random
-import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 
 from bus.objects import Objects
 from bus.records import Records
 from services.upload.config import UploadConfig
 from services.upload.service import run as run_upload
 from tests.crash.child import Program
+from tests.crash.front import front, pages
 from tests.crash.harness import EVERYTHING, Scenario, crash_everywhere
 from tests.crash.worlds import Server, World
 from tests.unit.zips import File, build
@@ -31,8 +32,11 @@ PAUSE = 0.05
 
 async def an_upload_that_is_repeated(world: World) -> None:
     """With one Idempotency-Key until it is answered; then once more, as if it had not been."""
-    url = (world.folder / "url").read_text()
-    async with serving_uploads(world), aiohttp.ClientSession(url) as http:
+    async with (
+        serving_uploads(world),
+        front(world.folder / "pages") as url,
+        aiohttp.ClientSession(url) as http,
+    ):
         status, first = await post(http)
         assert status in (200, 201)
         again, second = await post(http)
@@ -81,20 +85,16 @@ async def swept(world: World) -> None:
     assert len(bundles) == 1
 
 
-def choose_port(folder: Path) -> dict[str, Any]:
-    """One for the page and for the one that is started after it."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    (folder / "url").write_text(f"http://127.0.0.1:{port}")
-    return {"port": port}
-
-
-async def test_an_upload_survives_a_crash_anywhere(worlds: Server, tmp_path: Path) -> None:
+@pytest.mark.parametrize("replicas", [1, 2])
+async def test_an_upload_survives_a_crash_anywhere(
+    worlds: Server, tmp_path: Path, replicas: int
+) -> None:
+    """With two replicas it is repeated at the other one."""
     scenario = Scenario(
         Program("ui"),
         an_upload_that_is_repeated,
-        prepare=choose_port,
+        replicas,
+        prepare=pages,
         most=3 if EVERYTHING else 2,
     )
     outcome = await crash_everywhere(worlds, scenario, tmp_path)
