@@ -11,7 +11,7 @@ import logging
 
 from aiohttp import WSMsgType, web
 
-from ui.api.log_socket import SEND_SECONDS, socket_of
+from ui.api.log_session import SEND_SECONDS, socket_of
 from ui.events import ListViewer
 from ui.frames import control_frame
 from ui.keys import EVENTS
