@@ -183,7 +183,7 @@ class Worker:
         sent_at = boot_time()
         try:
             answer = await self._bus.request(
-                subjects.beat(self._config.name),
+                subjects.beat(self._config.name, self._config.pool),
                 self._state(),
                 BeatAnswer,
                 timeout=timeout,
@@ -294,7 +294,7 @@ class Worker:
             job=ticket.job,
             runtime=self._config.runtime,
         )
-        subject = subjects.request("scheduler", "claim", self._config.name)
+        subject = subjects.claim(self._config.name, self._config.pool)
         self._claims[claim.id] = ticket.job
         try:
             answer = await self._bus.request(subject, claim, ClaimAnswer, attempts=CLAIM_TRIES)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 JOBS_ALL = "stoker.job.>"
 LOGS_ALL = "stoker.log.>"
 METRICS_ALL = "stoker.metric.>"
-BEATS_ALL = "stoker.beat.*"
+BEATS_ALL = "stoker.beat.*.*"
 
 
 class LogSubject(NamedTuple):
@@ -38,8 +38,21 @@ def request(service: str, verb: str, worker: str | None = None) -> str:
     return f"stoker.req.{service}.{verb}" + (f".{worker}" if worker else "")
 
 
-def beat(worker: str) -> str:
-    return f"stoker.beat.{worker}"
+def beat(worker: str, pool: str) -> str:
+    """The pool stands in it for the server to check: nobody beats, or claims, for another one."""
+    return f"stoker.beat.{pool}.{worker}"
+
+
+def claim(worker: str, pool: str) -> str:
+    return f"stoker.req.scheduler.claim.{pool}.{worker}"
+
+
+def parse_claim(subject: str) -> tuple[str, str]:
+    """Worker and pool; raises ``ValueError`` for any other subject."""
+    match subject.split("."):
+        case ["stoker", "req", "scheduler", "claim", pool, worker]:
+            return worker, pool
+    raise ValueError(f"{subject} is not a claim's subject")
 
 
 def command(worker: str, verb: str = "*") -> str:

@@ -119,7 +119,7 @@ class Simulated:
             begun = time.monotonic()
             try:
                 answer = await self.bus.request(
-                    subjects.beat(self.name), self.beat(), BeatAnswer, attempts=1
+                    subjects.beat(self.name, POOL), self.beat(), BeatAnswer, attempts=1
                 )
             except BusError:
                 await asyncio.sleep(1)

@@ -47,8 +47,9 @@ class Beats:
         self._missing = Missing(config.unknown_after)
 
     async def on_beat(self, beat: Beat, subject: str) -> BeatAnswer:
-        if subject != subjects.beat(beat.worker):
-            raise Refused(Problem(code="not_you", title="A worker beats under its own name"))
+        if subject != subjects.beat(beat.worker, beat.pool):
+            title = "A worker beats under its own name, and for its own pool"
+            raise Refused(Problem(code="not_you", title=title))
         await self._classes.pool(beat.pool)
         if await self._roster.hear(beat):
             self._wake(beat.pool)

@@ -94,7 +94,7 @@ class Scheduler:
 
     def _routes(self) -> dict[str, Route]:
         return {
-            subjects.request("scheduler", "claim", "*"): Route(Claim, self._on_claim),
+            subjects.claim("*", "*"): Route(Claim, self._on_claim),
             subjects.request("scheduler", "report", "*"): Route(Report, self._on_report),
             subjects.request("scheduler", "cancel"): Route(Cancel, self._on_cancel),
             subjects.request("scheduler", "drain"): Route(Drain, self._on_drain),
@@ -195,11 +195,14 @@ class Scheduler:
     # ---- what is asked
 
     async def _on_claim(self, claim: Claim, subject: str) -> ClaimAnswer:
-        if not own(subject, claim.worker):
+        worker, pool = subjects.parse_claim(subject)
+        if worker != claim.worker:
             return ClaimAnswer(refusal="a worker claims under its own name")
         nonce = secrets.token_urlsafe(16)
 
         def decide(newest: Record, now: float) -> Decision:
+            if newest.spec.pool != pool:
+                return Refusal(f"the job is not of pool {pool}")
             if newest.state is State.QUEUED and (
                 self._roster.aside(claim.worker)
                 or policy.keep_for_another(newest, claim.worker, self._view(newest.spec.pool), now)

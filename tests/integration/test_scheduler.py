@@ -56,7 +56,7 @@ class Worker:
             capacity=self.capacity, free=self.capacity,
             held=tuple(Held(job=key.job, attempt=key.attempt) for key in held),
         )  # fmt: skip
-        return await self.bus.request(subjects.beat(self.name), beat, BeatAnswer)
+        return await self.bus.request(subjects.beat(self.name, "default"), beat, BeatAnswer)
 
     async def ticket(self) -> PulledTicket:
         pull = Pull(self.bus, "default", CLASS)
@@ -69,7 +69,7 @@ class Worker:
     async def claim(self, job: str, claim_id: str = "c1") -> ClaimAnswer:
         asked = Claim(id=claim_id, worker=self.name, job=job, runtime="dummy")
         return await self.bus.request(
-            subjects.request("scheduler", "claim", self.name), asked, ClaimAnswer
+            subjects.claim(self.name, "default"), asked, ClaimAnswer
         )
 
     async def take(self, claim_id: str = "c1") -> Grant:

@@ -102,7 +102,7 @@ class Agent:
 
     async def _beat(self) -> bool:
         sent_at = self._bus.loop.now
-        subject = subjects.beat(self._machine.name)
+        subject = subjects.beat(self._machine.name, "default")
         try:
             answer = await self._bus.request(subject, self._state(), BeatAnswer, attempts=1)
         except BusError:
@@ -184,7 +184,7 @@ class Agent:
             self._bus.back(ticket, answer.back)
 
     async def _ask_to_claim(self, job: str) -> ClaimAnswer:
-        subject = subjects.request("scheduler", "claim", self._machine.name)
+        subject = subjects.claim(self._machine.name, "default")
         for _ in range(CLAIM_TRIES if self._habits.new_claim_ids else 1):
             claim = Claim(id=self._name_it(), worker=self._machine.name, job=job, runtime="dummy")
             tries = 1 if self._habits.new_claim_ids else CLAIM_TRIES

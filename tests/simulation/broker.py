@@ -239,7 +239,9 @@ class Broker:
     def listeners(self, subject: str) -> list[list[Member]]:
         """Groups of which one member each gets the message."""
         groups: dict[object, list[Member]] = {}
-        for pattern in (subject, subject.rsplit(".", 1)[0] + ".*"):
+        parts = subject.split(".")
+        for stars in range(3):
+            pattern = ".".join([*parts[: len(parts) - stars], *["*"] * stars])
             for member in self.members.get(pattern, ()):
                 if not self.away(member.node):
                     groups.setdefault(member.queue or id(member), []).append(member)
