@@ -2,7 +2,7 @@
 
 A shim launches it, drains it into the spool, enforces its time and memory limits, carries out a
 stop by itself, and writes the exit down. It meets the agent in the attempt's folder only.
-Synchronous, one thread, small imports: it is forked from the shim host.
+Synchronous, small imports: it is forked from the shim host. One thread, and one that measures.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from agent.looks import FIRST_LOOK, excess, pause
 from agent.runtimes.launchers import launcher
 from agent.runtimes.protocol import CannotLaunch, Exit, Launch, Launched, OutOfSight, Source
 from agent.spool import SpoolWriter
+from agent.written import Watch
 from schemas.reason import Reason
 
 DRAIN_SECONDS = 5.0
@@ -79,6 +80,7 @@ class Shim:
         self._gave_up = False
         self._lost_sight_at = 0.0
         self._peak = 0
+        self._wrote_too_much = ""
 
     def run(self) -> None:
         if self._launch.limits.exclusive and self._lease.ends_in(boot_time())[1] <= 0:
@@ -112,12 +114,16 @@ class Shim:
         if self._launch.limits.timeout is not None:
             self._timers[self._on_time_up] = now + self._launch.limits.timeout
         self._timers[self._on_look] = now + FIRST_LOOK
+        folders = (self._folder.job, self._folder.outputs)
+        watch = Watch(folders, self._launch.limits.disk, self._note_too_much)
+        watch.start()
         if self._launch.limits.exclusive:
             self._timers[self._on_lease] = now
         self._attend()
         self._register(self._control, self._on_control)
         while (self._exit is None or self._sources) and not self._gave_up:
             self._step()
+        watch.stop()
 
     def _attend(self) -> None:
         """Listens to a program that is in sight."""
@@ -228,6 +234,14 @@ class Shim:
             match line.decode("ascii", "replace").split():
                 case ["stop", grace, reason]:
                     self._stop(float(grace), Ending(Reason(reason), ""))
+                case ["wrote"]:
+                    self._run_out(Ending(Reason.OUTPUTS_TOO_LARGE, self._wrote_too_much))
+
+    def _note_too_much(self, words: str) -> None:
+        """From the thread that measures."""
+        self._wrote_too_much = words
+        with contextlib.suppress(OSError):
+            os.write(self._control, b"wrote\n")
 
     # What is due.
 

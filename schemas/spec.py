@@ -17,7 +17,7 @@ SIZE = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?\s*$", re.IGNORECASE)
 DURATION_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd]?)", re.IGNORECASE)
 
-SIZE_FIELDS = ("memory", "shm")
+SIZE_FIELDS = ("memory", "shm", "disk")
 DURATION_FIELDS = ("timeout", "grace", "idle_timeout", "queue_timeout")
 
 ARGUMENT_BYTES = 32 * 1024
@@ -78,6 +78,8 @@ class Resources(Strict):
     shm: int = Field(default=64 * MEBIBYTE, ge=MEBIBYTE)
     """Bytes of ``/dev/shm``; counts as the job's memory. PyTorch's data loaders want more."""
     pids: int = Field(default=512, ge=16, le=65536)
+    disk: int = Field(default=64 * 1024 * MEBIBYTE, ge=16 * MEBIBYTE)
+    """Bytes that its folders may take on the disk, its copy of the bundle included."""
 
     @model_validator(mode="before")
     @classmethod

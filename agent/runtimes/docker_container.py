@@ -86,7 +86,11 @@ def host_settings(launch: Launch) -> dict[str, Any]:
         "MemorySwap": limits.memory,
         "NanoCpus": int(cpus * 1e9),
         "ShmSize": limits.shm,
-        "Ulimits": [ulimit("nofile", OPEN_FILES), ulimit("core", 0)],
+        "Ulimits": [
+            ulimit("nofile", OPEN_FILES),
+            ulimit("core", 0),
+            ulimit("fsize", limits.disk),
+        ],
         "OomScoreAdj": OOM_SCORE,
         # The shim's spool is the log; a driver would write every byte once more.
         "LogConfig": {"Type": "none"},

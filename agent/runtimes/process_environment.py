@@ -24,10 +24,10 @@ import psutil
 
 from agent.caches import COMPLETE, clean
 from agent.commands import run_command
-from agent.outputs import disk_usage
 from agent.runtimes.choice import Choice
 from agent.runtimes.protocol import CannotPrepare, Output
 from agent.surplus import Rule
+from agent.written import written
 from schemas.reason import Reason
 from schemas.stream import Stream
 
@@ -123,7 +123,7 @@ class Environments:
     async def clean(self, in_use: set[str], wanted: int) -> int:
         """The longest unused go, for their number, their age or their size; how many went."""
         building = {key for key, lock in self._locks.items() if lock.locked()}
-        measure = disk_usage if wanted else no_size
+        measure = size_of if wanted else no_size
         rule = Rule(kept=self._kept, spared=0.0)
         return await asyncio.to_thread(clean, self._root, rule, in_use | building, wanted, measure)
 
@@ -141,6 +141,10 @@ def end_builds(root: Path) -> None:
 
 def no_size(_: Path) -> int:
     return 0
+
+
+def size_of(folder: Path) -> int:
+    return written((folder,)).size
 
 
 def say(output: Output, text: str) -> None:

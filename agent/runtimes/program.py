@@ -36,6 +36,7 @@ def limits_of(grant: Grant) -> Limits:
         gpus=asked.gpus,
         shm=asked.shm,
         pids=asked.pids,
+        disk=asked.disk,
         timeout=spec.timeout,
         idle_timeout=spec.idle_timeout,
         exclusive=spec.exclusive,

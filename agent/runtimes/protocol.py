@@ -41,6 +41,8 @@ class Limits:
     gpus: int = 0
     shm: int = 64 << 20
     pids: int = 512
+    disk: int = 64 << 30
+    """Bytes in its own folders, its copy of the bundle included. The shim looks after it."""
     timeout: float | None = None
     """Seconds that the program may run. The shim enforces it, not the launcher."""
     idle_timeout: float | None = None

@@ -37,6 +37,7 @@ def submit(
     memory: Annotated[str | None, Option(help="Such as 512m or 4g.")] = None,
     gpus: Annotated[int | None, Option(help="GPUs.")] = None,
     shm: Annotated[str | None, Option(help="Size of /dev/shm.")] = None,
+    disk: Annotated[str | None, Option(help="What it may write, 64g by default.")] = None,
     timeout: Annotated[str | None, Option(help="Longest run, such as 90, 15m or 1h30m.")] = None,
     idle_timeout: Annotated[
         str | None, Option(help="Longest silence of the program, such as 10m.")
@@ -77,7 +78,9 @@ def submit(
         "name": name,
         "pool": pool,
         "priority": priority,
-        "resources": given({"cpus": cpus, "memory": memory, "gpus": gpus, "shm": shm}),
+        "resources": given(
+            {"cpus": cpus, "memory": memory, "gpus": gpus, "shm": shm, "disk": disk}
+        ),
         "timeout": timeout,
         "idle_timeout": idle_timeout,
         "queue_timeout": queue_timeout,

@@ -125,7 +125,7 @@ function readSpec() {
     pool: value("pool"),
     priority: number("priority"),
     network: value("network"),
-    resources: { cpus: number("cpus"), memory: value("memory"), gpus: number("gpus"), shm: value("shm") },
+    resources: { cpus: number("cpus"), memory: value("memory"), gpus: number("gpus"), shm: value("shm"), disk: value("disk") },
   };
   if (value("exclusive")) spec.exclusive = true;
   if (value("retries")) spec.retries = number("retries");
@@ -225,7 +225,7 @@ async function cloneFrom(id) {
   show({ digest: job.bundle, name: `The bundle of ${job.spec.name || job.spec.entry}` }, `${bytes(job.bundle_size)} · stored already, nothing to send · job ${job.id}`);
   const { spec } = job;
   like = `?like=${job.id}`;
-  const values = { name: spec.name, entry: spec.entry, arguments: joinArguments(spec.arguments), environment: writeEnvironment(spec.environment), pool: spec.pool, priority: spec.priority, network: spec.network, cpus: spec.resources.cpus, memory: size(spec.resources.memory), gpus: spec.resources.gpus, shm: size(spec.resources.shm), timeout: spec.timeout ?? "", idle_timeout: spec.idle_timeout ?? "", queue_timeout: spec.queue_timeout ?? "", retries: spec.retries ?? "", exclusive: spec.exclusive ? "yes" : "", python: spec.python ?? "", image: spec.image ?? "" };
+  const values = { name: spec.name, entry: spec.entry, arguments: joinArguments(spec.arguments), environment: writeEnvironment(spec.environment), pool: spec.pool, priority: spec.priority, network: spec.network, cpus: spec.resources.cpus, memory: size(spec.resources.memory), gpus: spec.resources.gpus, shm: size(spec.resources.shm), disk: size(spec.resources.disk), timeout: spec.timeout ?? "", idle_timeout: spec.idle_timeout ?? "", queue_timeout: spec.queue_timeout ?? "", retries: spec.retries ?? "", exclusive: spec.exclusive ? "yes" : "", python: spec.python ?? "", image: spec.image ?? "" };
   for (const [name, value] of Object.entries(values)) field(name).value = value;
   summarize();
 }

@@ -89,12 +89,12 @@ export function showQuote(job) {
 
 export function showAsked(job) {
   const { spec } = job;
-  const { cpus, memory, gpus, shm } = spec.resources;
+  const { cpus, memory, gpus, shm, disk } = spec.resources;
   const retries = spec.retries === null ? "automatic: 3 for the machines' faults, none for the program's" : String(spec.retries);
   fill($("asked"), [
     ["Runs", joinArguments([spec.entry, ...spec.arguments]), true],
     ["Environment", Object.entries(spec.environment).map(([name, value]) => h("div", { class: "mono" }, `${name}=${value}`))],
-    ["Resources", `${count(cpus, "CPU")}, ${bytes(memory)} memory, ${gpus ? count(gpus, "GPU") : "no GPU"}, ${bytes(shm)} shared memory`],
+    ["Resources", `${count(cpus, "CPU")}, ${bytes(memory)} memory, ${gpus ? count(gpus, "GPU") : "no GPU"}, ${bytes(shm)} shared memory, ${bytes(disk)} disk`],
     ["Time limit", spec.timeout ? duration(spec.timeout) : "none"],
     ["Network", spec.network === "none" ? "off" : "on"],
     ["Pool", spec.pool],
