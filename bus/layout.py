@@ -114,11 +114,17 @@ DRAINS = bucket("drains", 16 * MEBIBYTE)
 KEYS_KEPT = 30 * 86_400.0
 """Seconds for which an idempotency key stands for its job; for ever, they would fill the bucket."""
 REQUESTS = bucket("requests", GIBIBYTE, KEYS_KEPT)
+IDENTITIES = bucket("identities", 64 * MEBIBYTE)
+"""Invited and joined workers, by the service ``identity``; empty where nobody needs one."""
 BUNDLES = objects("bundles", 256 * GIBIBYTE)
 UPLOADS = objects("uploads", 64 * GIBIBYTE, lazy_sync=True)
 LOG_OBJECTS = objects("logs", 256 * GIBIBYTE)
 
-STREAMS = (JOBS, LOGS, METRICS, WORKERS, CLASSES, DRAINS, REQUESTS, BUNDLES, UPLOADS, LOG_OBJECTS)
+STREAMS = (
+    *(JOBS, LOGS, METRICS),
+    *(WORKERS, CLASSES, DRAINS, REQUESTS, IDENTITIES),
+    *(BUNDLES, UPLOADS, LOG_OBJECTS),
+)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import logging
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from nats.aio.client import Client
@@ -17,6 +18,8 @@ from nats.errors import Error
 from nats.errors import TimeoutError as NatsTimeout
 
 from bus.errors import BusError, Unanswered
+from bus.keys import read_credentials
+from bus.tokens import read_identity
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +42,9 @@ class BusConfig:
     user: str | None = None
     password: str | None = None
     credentials: str | None = None
-    """Path of a .creds file."""
+    """Path of a .creds file; one of ours says which inbox is its user's."""
+    token: str | None = None
+    """A token that is enough without its key."""
     connect_timeout: float = 30.0
     """Seconds that the first connection may take, over all tries."""
 
@@ -154,6 +159,11 @@ class Link:
         }
         if config.credentials:
             options["user_credentials"] = config.credentials
+            inbox = read_identity(read_credentials(Path(config.credentials))[0]).inbox
+            options["inbox_prefix"] = (inbox or config.inbox_prefix).encode()
+        if config.token:
+            options["user_jwt_cb"] = config.token.encode
+            options["signature_cb"] = unsigned
         if config.user:
             options["user"], options["password"] = config.user, config.password
         return options
@@ -190,6 +200,11 @@ class Link:
                 return
             except (BusError, Error, OSError) as error:
                 log.error("nats (%s): cannot connect again: %s", self._purpose, error)
+                await asyncio.sleep(1.0)
+
+
+def unsigned(_nonce: str) -> bytes:
+    return b""
 
 
 async def ask(

@@ -62,11 +62,15 @@ class Guard:
     """Watches the disk of one embedded server; ``look`` is called now and then."""
 
     def __init__(
-        self, data: Path, most: int, url: Callable[[], str], restart: Callable[[], Awaitable[None]]
+        self,
+        data: Path,
+        most: int,
+        connection: Callable[[], BusConfig],
+        restart: Callable[[], Awaitable[None]],
     ) -> None:
         self._data = data
         self._reserve = Reserve.of(shutil.disk_usage(data).total, most)
-        self._url = url
+        self._connection = connection
         self._restart = restart
         self._file = data / "reserve"
         self._log = data / "nats-server.log"
@@ -115,10 +119,9 @@ class Guard:
 
     async def _turn(self, change: Callable[[dict[str, Any]], dict[str, Any] | None]) -> bool:
         """Whether every stream that is there is set so now."""
-        config = BusConfig(servers=(self._url(),), name="guard", connect_timeout=2.0)
         done = True
         try:
-            async with Bus.connect(config) as bus:
+            async with Bus.connect(self._connection()) as bus:
                 for stream in CLOSED:
                     try:
                         changed = change(await bus.api(f"STREAM.INFO.{stream.name}"))

