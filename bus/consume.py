@@ -82,8 +82,7 @@ async def session(
     async with Fetcher(bus, client, stream, durable) as fetcher, asyncio.TaskGroup() as tasks:
         broken: PullBroken | None = None
         while bus.nc is client:
-            if fetcher.owed <= concurrency // 2:
-                await fetcher.ask(concurrency - fetcher.owed)
+            await fetcher.keep(concurrency)
             try:
                 message = await fetcher.next()
             except PullBroken as error:

@@ -20,10 +20,13 @@ from bus.connection import Bus
 EXPIRES = 30.0
 """Seconds that one pull request stands open."""
 HEARTBEAT = 5.0
-"""Seconds after which the server says that a request still stands, where nothing else came."""
-SILENCE = 2.5 * HEARTBEAT
-"""Seconds without any word after which the request is forgotten: of a cluster, the server that held
-it may have died although ours is well."""
+"""Seconds after which a cluster says that a request still stands, where nothing else came: the
+server that held it may have died although ours is well. A server that is alone is not asked to: its
+own connection says that it lives, and an idle reader wakes nobody until its request ends."""
+MISSED = 2.5
+"""Heartbeats that do not come: the request is forgotten."""
+LATE = 5.0
+"""Seconds after which the same is thought of a request whose end did not come."""
 SECOND = 1_000_000_000
 STATUS = "Status"
 UNDELIVERED = "Nats-Pending-Messages"
@@ -47,6 +50,8 @@ class Fetcher:
         self._inbox = client.new_inbox()
         self._messages: asyncio.Queue[Msg | None] = asyncio.Queue()
         self._subscription: Subscription | None = None
+        self._longest = 0.0
+        """Seconds that a request may stand."""
         self.owed = 0
         """Messages that are still to come for the requests that stand at the server."""
 
@@ -68,16 +73,36 @@ class Fetcher:
             with contextlib.suppress(Exception):
                 await self._subscription.unsubscribe()
 
+    async def keep(self, wanted: int, expires: float = EXPIRES) -> None:
+        """Asks for the rest of ``wanted`` once less than half of it is to come.
+
+        So requests that stand side by side become one again as they end: an idle reader has one.
+        """
+        if self.short(wanted):
+            await self.ask(wanted - self.owed, expires)
+
+    def short(self, wanted: int) -> bool:
+        return 2 * self.owed < wanted
+
     async def ask(self, batch: int, expires: float = EXPIRES) -> None:
         """One more pull request for ``batch`` messages; ``expires`` is in seconds."""
         self.owed += batch
-        heartbeat = min(HEARTBEAT, expires / 2)
-        body = {
-            "batch": batch,
-            "expires": int(expires * SECOND),
-            "idle_heartbeat": int(heartbeat * SECOND),
-        }
+        self._longest = max(self._longest, expires)
+        body = {"batch": batch, "expires": int(expires * SECOND)}
+        if not self._alone:
+            body["idle_heartbeat"] = int(min(HEARTBEAT, expires / 2) * SECOND)
         await self._client.publish(self._subject, json.dumps(body).encode(), reply=self._inbox)
+
+    @property
+    def _alone(self) -> bool:
+        """Whether the server that we talk to is the one that keeps our requests."""
+        told = self._client._server_info
+        return bool(told.get("jetstream")) and not told.get("cluster")
+
+    @property
+    def _silence(self) -> float:
+        """Seconds without any word that are too long."""
+        return self._longest + LATE if self._alone else MISSED * HEARTBEAT
 
     async def next(self) -> Msg | None:
         """The next message; None where a request ended without one (ask again).
@@ -87,7 +112,7 @@ class Fetcher:
         """
         while True:
             try:
-                async with asyncio.timeout(SILENCE):
+                async with asyncio.timeout(self._silence):
                     message = await self._messages.get()
             except TimeoutError as error:
                 raise PullBroken("no sign of life") from error

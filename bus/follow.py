@@ -162,8 +162,7 @@ async def read_consumer(
     async with Fetcher(bus, client, stream, name) as fetcher:
         try:
             while True:
-                if fetcher.owed <= options.batch // 2:
-                    await fetcher.ask(options.batch - fetcher.owed, options.expires)
+                await fetcher.keep(options.batch, options.expires)
                 if not options.bulk and bus.nc is not client:
                     raise PullBroken("the client was rebuilt")
                 message = await fetcher.next()

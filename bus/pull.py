@@ -79,8 +79,7 @@ class Pull:
         client = self._bus.nc
         async with Fetcher(self._bus, client, self._stream, self._consumer) as fetcher:
             while self._bus.nc is client:
-                if fetcher.owed < self._wanted:
-                    await fetcher.ask(self._wanted - fetcher.owed, self.expires)
+                await fetcher.keep(self._wanted, self.expires)
                 if not fetcher.owed and not fetcher.waiting():
                     await self._until_wanted()
                     continue
@@ -97,9 +96,9 @@ class Pull:
             await self._news.wait()
 
     async def _next(self, fetcher: Fetcher) -> Msg | None:
-        """The next message, or None when more is wanted than was asked for."""
+        """The next message, or None when more is to be asked for."""
         self._news.clear()
-        if fetcher.owed < self._wanted:
+        if fetcher.short(self._wanted):
             return None
         coming = asyncio.ensure_future(fetcher.next())
         news = asyncio.ensure_future(self._news.wait())
