@@ -109,8 +109,8 @@ async def watched_growth(processes: list[psutil.Process]) -> AsyncIterator[Growt
             task.cancel()
 
 
-async def processor_share(processes: list[psutil.Process], seconds: float) -> float:
-    """Share of one core that the processes take over ``seconds``."""
-    before = processor_time(processes)
+async def processor_shares(processes: list[psutil.Process], seconds: float) -> dict[str, float]:
+    """Share of one core that each process takes over ``seconds``, by its label."""
+    before = {p: processor_time([p]) for p in processes}
     await asyncio.sleep(seconds)
-    return (processor_time(processes) - before) / seconds
+    return {label(p): (processor_time([p]) - before[p]) / seconds for p in processes}
