@@ -8,7 +8,7 @@ ends with a newline, whatever stream it belongs to.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 
 from bus import subjects
@@ -16,7 +16,7 @@ from bus.connection import Bus
 from bus.follow import follow
 from bus.sealed import LogArchive
 from schemas.job import Attempt, Record
-from schemas.log import LogChunk, Sealed, read_log
+from schemas.log import LogChunk, LogIndex, Sealed, read_log
 
 PART = 4 << 20
 """Bytes of the stream that are looked at as a whole."""
@@ -130,10 +130,12 @@ def after_newlines(chunks: list[LogChunk], count: int) -> int:
     return chunks[-1].end if chunks else 0
 
 
-async def log_map(bus: Bus, record: Record, attempt: Attempt, rank: int) -> LogMap:
-    """Of what is stored now. Raises ``BusError``."""
+async def log_map(
+    bus: Bus, record: Record, attempt: Attempt, rank: int, index: LogIndex | None = None
+) -> LogMap:
+    """Of what is stored now; ``index`` where it was read already. Raises ``BusError``."""
     source = Source(bus, record.id, attempt, rank)
-    parts = await source.sealed()
+    parts = await source.sealed(index or await source.index())
     return LogMap(source, parts + await source.stored(parts[-1].end if parts else 0))
 
 
@@ -148,9 +150,12 @@ class Source:
         self._rank = rank
         self._subject = subjects.log(job, attempt.number, rank, attempt.worker)
 
-    async def sealed(self) -> list[Part]:
+    async def index(self) -> LogIndex | None:
         stored = await self._archive.index(self._job, self._attempt, self._rank)
-        return [await self._part(block) for block in (stored.index.blocks if stored else ())]
+        return stored.index if stored else None
+
+    async def sealed(self, index: LogIndex | None) -> list[Part]:
+        return [await self._part(block) for block in (index.blocks if index else ())]
 
     async def _part(self, block: Sealed) -> Part:
         """A block that nobody counted is read: archives from before did not."""
@@ -164,7 +169,7 @@ class Source:
     async def stored(self, offset: int) -> list[Part]:
         """What the stream holds behind ``offset``, without keeping the bytes."""
         parts: list[Part] = []
-        async for chunk, sequence in self._follow(0, offset):
+        async for chunk, sequence in self.follow(0, offset):
             lines = chunk.data.count(b"\n")
             if parts and parts[-1].end - parts[-1].start < PART:
                 last = parts[-1]
@@ -179,13 +184,14 @@ class Source:
         if part.block is not None:
             return await self._archive.chunks(self._attempt, self._rank, part.block)
         found = []
-        async for chunk, _ in self._follow(part.after, part.start):
+        async for chunk, _ in self.follow(part.after, part.start):
             if chunk.offset >= part.end:
                 break
             found.append(chunk)
         return found
 
-    async def _follow(self, after: int, offset: int) -> AsyncIterator[tuple[LogChunk, int]]:
+    async def follow(self, after: int, offset: int) -> AsyncGenerator[tuple[LogChunk, int], None]:
+        """What the stream holds behind a sequence and an offset, each chunk with its sequence."""
         stream = follow(self._bus, "LOGS", self._subject, after=after, stop_at_end=True)
         async with contextlib.aclosing(stream) as deliveries:
             async for delivery in deliveries:

@@ -103,13 +103,14 @@ class LogWriter:
 
 
 async def read_attempt(
-    bus: Bus, record: Record, after: Cursor, *, wait: bool
+    bus: Bus, record: Record, after: Cursor, *, wait: bool, index: LogIndex | None = None
 ) -> AsyncGenerator[LogChunk | LogGap, None]:
     """The log of one attempt and rank behind ``after``: what is sealed, then the stream, no seam.
 
     With ``wait`` it goes on until the attempt has ended and its final offset was reached, or did
     not come in time (then a gap says how much is missing). Without, it ends at what is stored.
-    Accepts only what the worker that the record names has written.
+    Accepts only what the worker that the record names has written. ``index`` is what the archive
+    has, where it was read just now.
 
     A gap in the stream is believed at the last look: the archive may have sealed the bytes and
     trimmed the stream under a slow reader's feet.
@@ -120,7 +121,7 @@ async def read_attempt(
     wanted = Wanted(record, attempt, after.rank, wait)
     offset, looks = after.offset, 0
     while True:
-        index = await sealed_index(bus, wanted)
+        index = index or await sealed_index(bus, wanted)
         async with contextlib.aclosing(sealed_pieces(bus, wanted, index, offset)) as pieces:
             async for piece in pieces:
                 offset, looks = piece.end, 0
@@ -138,6 +139,7 @@ async def read_attempt(
             else:
                 if await nothing_sealed_behind(bus, wanted, offset):
                     return
+        index = None
 
 
 async def sealed_index(bus: Bus, wanted: Wanted) -> LogIndex | None:

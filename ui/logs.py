@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from bus.connection import Bus
 from bus.logs import LogGap, read_attempt
 from schemas.job import Record
-from schemas.log import Cursor, LogChunk
+from schemas.log import Cursor, LogChunk, LogIndex
 from ui.streams import reading
 
 Piece = LogChunk | LogGap
@@ -19,8 +19,14 @@ class LogReader:
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
 
-    async def read(self, record: Record, after: Cursor, wait: bool = True) -> AsyncIterator[Piece]:
-        """With ``wait`` to the end of the attempt, without to the end of what is stored."""
-        async with reading(read_attempt(self._bus, record, after, wait=wait)) as pieces:
+    async def read(
+        self, record: Record, after: Cursor, wait: bool = True, index: LogIndex | None = None
+    ) -> AsyncIterator[Piece]:
+        """With ``wait`` to the end of the attempt, without to the end of what is stored.
+
+        ``index`` is what the archive holds, where it was read just now.
+        """
+        source = read_attempt(self._bus, record, after, wait=wait, index=index)
+        async with reading(source) as pieces:
             async for piece in pieces:
                 yield piece

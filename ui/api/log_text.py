@@ -2,6 +2,7 @@
 
 ``GET /api/v1/jobs/{job}/log?attempt=&rank=&download=1`` gives what is stored by now; ``lines``,
 ``tail``, ``since`` and ``until`` give a part of it, with headers that say where it begins.
+``view=readable`` gives it as a terminal would show it.
 """
 
 from __future__ import annotations
@@ -17,12 +18,14 @@ from bus.log_places import log_map
 from bus.logs import UNTOLD, LogGap, final_offset
 from bus.sealed import LogArchive
 from schemas.job import Attempt, Record
-from schemas.log import Cursor, LogChunk
+from schemas.log import Cursor, LogChunk, LogIndex
 from schemas.requests import LogEnd, LogPosition
 from ui.api.common import number_of, stored_job
+from ui.api.log_readable import readable_log
 from ui.keys import BUS, LOGS
 from ui.problems import refuse
 from ui.ranges import ByteRange, Unsatisfiable, read_range
+from ui.row_logs import deleted_log
 from ui.streams import reading
 from ui.windows import BadWindow, Window, read_window
 
@@ -36,19 +39,30 @@ async def log_text(request: web.Request) -> web.StreamResponse:
     record = (await stored_job(request)).record
     attempt = attempt_of(request, record)
     rank = number_of(request, "rank", 0, 0, 100_000)
-    span, headers = await part_of(request, record, attempt, rank)
+    if readable(request):
+        cursor = Cursor(attempt.number if attempt else 0, rank)
+        return await readable_log(request, record, cursor, window_of(request))
+    index = await sealed_index(request, record, attempt, rank)
+    span, headers = await part_of(request, record, attempt, rank, index)
     response = answer_to(request, record, attempt, rank, span, headers)
     await response.prepare(request)
     if request.method == "HEAD" or attempt is None or span.start == span.stop:
         return response
     cursor = Cursor(attempt.number, rank, span.start)
     over = final_offset(record, attempt.number, rank) is not None
-    source = request.app[LOGS].read(record, cursor, wait=over)
+    source = request.app[LOGS].read(record, cursor, wait=over, index=index)
     async with reading(source) as pieces:
         async for data in bytes_of(pieces, span):
             await response.write(data)
     await response.write_eof()
     return response
+
+
+def readable(request: web.Request) -> bool:
+    view = request.query.get("view", "raw")
+    if view not in ("raw", "readable"):
+        raise refuse(422, "bad_query", "view is not valid", "view is raw or readable.")
+    return view == "readable"
 
 
 def attempt_of(request: web.Request, record: Record) -> Attempt | None:
@@ -73,19 +87,28 @@ async def stored_size(app: web.Application, record: Record, attempt: Attempt, ra
     return answer.offset
 
 
-async def part_of(
+async def sealed_index(
     request: web.Request, record: Record, attempt: Attempt | None, rank: int
+) -> LogIndex | None:
+    """What the archive holds of the log; refuses where it was deleted."""
+    if attempt is None:
+        return None
+    stored = await LogArchive(request.app[BUS]).index(record.id, attempt.number, rank)
+    if stored is not None and stored.index.deleted:
+        raise deleted_log(attempt.number, stored.index.deleted)
+    return stored.index if stored else None
+
+
+async def part_of(
+    request: web.Request, record: Record, attempt: Attempt | None, rank: int, index: LogIndex | None
 ) -> tuple[ByteRange, dict[str, str]]:
     """The bytes that are asked for, and the headers that name them."""
     window = window_of(request)
     if attempt is None:
         return ByteRange(0, 0), {}
-    stored = await LogArchive(request.app[BUS]).index(record.id, attempt.number, rank)
-    if stored is not None and stored.index.deleted:
-        detail = f"The log of attempt {attempt.number} was {stored.index.deleted}."
-        raise refuse(410, "log_deleted", "The log was deleted", detail)
     if window is not None:
-        start, stop = await window.place(await log_map(request.app[BUS], record, attempt, rank))
+        places = await log_map(request.app[BUS], record, attempt, rank, index)
+        start, stop = await window.place(places)
         cursor = Cursor(attempt.number, rank, start.offset)
         names = {"Stoker-Line": str(start.line), "Stoker-Cursor": str(cursor)}
         return ByteRange(start.offset, stop), names
