@@ -15,11 +15,28 @@ from bus.records import Records
 from ui.config import UiConfig
 from ui.events import Events
 from ui.hub import Hub
-from ui.keys import BUS, CONFIG, EVENTS, HUB, LOGS, OBJECTS, RECORDS, SOCKETS, UPLOADS, Sockets
+from ui.keys import (
+    BUS,
+    CONFIG,
+    EVENTS,
+    HUB,
+    LOGS,
+    OBJECTS,
+    RECORDS,
+    ROW_LOGS,
+    ROWS,
+    SEARCHES,
+    SOCKETS,
+    UPLOADS,
+    Sockets,
+)
 from ui.logs import LogReader
 from ui.pages import setup_pages
 from ui.problems import problems
 from ui.routes import add_routes
+from ui.row_feed import RowHub
+from ui.row_logs import RowLogs
+from ui.searches import Searches
 from ui.security import add_headers, guard
 
 log = logging.getLogger(__name__)
@@ -37,6 +54,8 @@ def build_app(bus: Bus, config: UiConfig) -> web.Application:
     app[OBJECTS] = Objects(bus)
     app[RECORDS] = Records(bus)
     app[LOGS] = LogReader(bus)
+    app[ROW_LOGS] = RowLogs(bus)
+    app[SEARCHES] = Searches()
     app[UPLOADS] = asyncio.Semaphore(config.uploads_at_once)
     app[SOCKETS] = Sockets()
     app.cleanup_ctx.append(background)
@@ -52,10 +71,12 @@ async def background(app: web.Application) -> AsyncIterator[None]:
     async with asyncio.TaskGroup() as group:
         app[EVENTS] = Events(app[BUS])
         app[HUB] = Hub(app[LOGS].read, group)
+        app[ROWS] = RowHub(app[ROW_LOGS].live, app[LOGS].read, group)
         follower = group.create_task(app[EVENTS].run())
         yield
         follower.cancel()
         app[HUB].close()
+        app[ROWS].close()
 
 
 async def close_sockets(app: web.Application) -> None:

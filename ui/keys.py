@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from ui.events import Events
     from ui.hub import Hub
     from ui.logs import LogReader
+    from ui.row_feed import RowHub
+    from ui.row_logs import RowLogs
+    from ui.searches import Searches
 
 
 class Sockets:
@@ -32,5 +35,8 @@ RECORDS: web.AppKey[Records] = web.AppKey("records")
 EVENTS: web.AppKey[Events] = web.AppKey("events")
 HUB: web.AppKey[Hub] = web.AppKey("hub")
 LOGS: web.AppKey[LogReader] = web.AppKey("logs")
+ROWS: web.AppKey[RowHub] = web.AppKey("rows")
+ROW_LOGS: web.AppKey[RowLogs] = web.AppKey("row_logs")
+SEARCHES: web.AppKey[Searches] = web.AppKey("searches")
 UPLOADS: web.AppKey[asyncio.Semaphore] = web.AppKey("uploads")
 SOCKETS: web.AppKey[Sockets] = web.AppKey("sockets")

@@ -10,8 +10,27 @@ from pydantic import BaseModel
 
 from schemas.requests import JobList
 from ui import pages
-from ui.api import health, jobs, list_socket, log_socket, log_text, samples, submitting, workers
-from ui.views import DrainBody, JobAnswer, SampleList, StoredSubmission, WorkerList, WorkerView
+from ui.api import (
+    health,
+    jobs,
+    list_socket,
+    log_rows,
+    log_socket,
+    log_text,
+    row_socket,
+    samples,
+    submitting,
+    workers,
+)
+from ui.views import (
+    DrainBody,
+    FoundRows,
+    JobAnswer,
+    SampleList,
+    StoredSubmission,
+    WorkerList,
+    WorkerView,
+)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -63,10 +82,23 @@ WINDOW = (
     Query("since", "What was printed from then on: an ISO time, Unix seconds, or 10m ago."),
     Query("until", "What was printed before then."),
 )
+BYTES_UNSEEN = Query("window", 'Bytes on the way at most; the client sends {"seen": N}.', "integer")
+MATCHING = (
+    Query("q", "Only rows that hold this text."),
+    Query("case", "1: letters as they are written."),
+    Query("stream", "Only rows of o (standard output), e (error), b (build) or s (Stoker)."),
+)
+ROWS = (
+    Query("first", "The first row, counted from 1; with q or stream, the first match.", "integer"),
+    Query("tail", "Instead: that many rows at the end.", "integer"),
+    Query("offset", "Instead: from the row on that holds this byte of the log.", "integer"),
+    Query("time", "Instead: from the row on that was begun then: as in since."),
+    Query("count", "Rows at most, 1 to 5,000; 500.", "integer"),
+)
 SOCKET = (
     Query("after", "The cursor attempt.rank.offset; everything after it is sent."),
     *ATTEMPT,
-    Query("window", 'Bytes on the way at most; the client sends {"seen": N}.', "integer"),
+    BYTES_UNSEEN,
 )
 LIKE = (Query("like", "The job whose secrets are meant where the spec still says •••."),)
 API = "/api/v1"
@@ -137,6 +169,37 @@ OPERATIONS: tuple[Operation, ...] = (
         "application/octet-stream",
         101,
         query=SOCKET,
+        problems=(404, 422, 503),
+        tag="logs",
+    ),
+    Operation(
+        "GET",
+        f"{API}/jobs/{{job}}/log/rows",
+        log_rows.log_rows,
+        "A frame with rows of the readable log: what a terminal would show, numbered from 1.",
+        "application/octet-stream",
+        query=(*ATTEMPT, *ROWS, *MATCHING),
+        problems=(404, 410, 422, 503),
+        tag="logs",
+    ),
+    Operation(
+        "GET",
+        f"{API}/jobs/{{job}}/log/search",
+        log_rows.log_search,
+        "Count and number the rows of the readable log that match.",
+        FoundRows,
+        query=(*ATTEMPT, *MATCHING),
+        problems=(404, 410, 422, 503),
+        tag="logs",
+    ),
+    Operation(
+        "GET",
+        f"{API}/jobs/{{job}}/log/rows/ws",
+        row_socket.row_socket,
+        "WebSocket: the rows that can still change, then every change, and changes of the job.",
+        "application/octet-stream",
+        101,
+        query=(*ATTEMPT, BYTES_UNSEEN),
         problems=(404, 422, 503),
         tag="logs",
     ),

@@ -87,6 +87,20 @@ class SampleList(Message):
     samples: tuple[Sample, ...]
 
 
+class FoundRows(Message):
+    """The rows of a log in which something was found."""
+
+    count: int = 0
+    rows: tuple[int, ...] = ()
+    """Their numbers, from 1; the first 20,000."""
+    more: bool = False
+    """There are more than ``rows`` names."""
+    total: int = 0
+    """Rows that were searched."""
+    complete: bool = False
+    """Nothing more comes."""
+
+
 def job_json(record: Record) -> dict[str, Any]:
     value = record.model_dump(mode="json", exclude=SECRET_OF_RECORD)
     value["spec"]["environment"] = masked(record.spec.environment)

@@ -90,7 +90,8 @@ def number_of(request: web.Request, name: str, default: int, low: int, high: int
     text = request.query.get(name)
     if text is None:
         return default
-    if not (text.isascii() and text.isdigit() and len(text) < 10 and low <= int(text) <= high):
+    short = len(text) <= len(str(high))
+    if not (text.isascii() and text.isdigit() and short and low <= int(text) <= high):
         raise refuse(
             422, "bad_query", f"{name} is not valid", f"{name} must be from {low} to {high}."
         )

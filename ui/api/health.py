@@ -11,7 +11,7 @@ from bus.errors import BusError
 from schemas.job import State
 from schemas.requests import JobList, ListJobs
 from ui.api.workers import workers_of
-from ui.keys import BUS, CONFIG, EVENTS, HUB, SOCKETS
+from ui.keys import BUS, CONFIG, EVENTS, HUB, ROWS, SOCKETS
 from ui.problems import refuse
 
 METRICS_SECONDS = 2.0
@@ -46,13 +46,21 @@ async def metrics(request: web.Request) -> web.Response:
             {"": int(app[BUS].connected)},
         ),
         *family("stoker_websockets", "gauge", "Open WebSockets.", {"": len(app[SOCKETS].open)}),
-        *family("stoker_log_viewers", "gauge", "Readers of logs.", {"": app[HUB].viewers}),
-        *family("stoker_log_feeds", "gauge", "Logs that are read.", {"": app[HUB].feeds}),
+        *family("stoker_log_viewers", "gauge", "Readers of logs.", viewers(app)),
+        *family("stoker_log_feeds", "gauge", "Logs that are read.", feeds(app)),
         *family("stoker_list_viewers", "gauge", "Open lists.", {"": app[EVENTS].list_viewers}),
         *family("stoker_jobs", "gauge", "Jobs by state.", await jobs_by_state(app)),
         *family("stoker_workers", "gauge", "Workers by presence.", await workers_by_presence(app)),
     ]
     return web.Response(text="\n".join(lines) + "\n", headers={"Cache-Control": "no-store"})
+
+
+def viewers(app: web.Application) -> dict[str, int]:
+    return {'by="bytes"': app[HUB].viewers, 'by="rows"': app[ROWS].viewers}
+
+
+def feeds(app: web.Application) -> dict[str, int]:
+    return {'by="bytes"': app[HUB].feeds, 'by="rows"': app[ROWS].feeds}
 
 
 def family(name: str, kind: str, text: str, values: dict[str, int]) -> list[str]:
