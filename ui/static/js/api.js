@@ -24,6 +24,20 @@ export async function ask(path, { method = "GET", body, key, signal } = {}) {
   return read(answer.status, await answer.text());
 }
 
+/** An answer that is no JSON, as an ArrayBuffer. */
+export async function askBytes(path, signal) {
+  const patience = AbortSignal.timeout(PATIENCE);
+  let answer;
+  try {
+    answer = await fetch(`/api/v1${path}`, { signal: signal ? AbortSignal.any([signal, patience]) : patience });
+    if (answer.ok) return await answer.arrayBuffer();
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    throw new Refusal({ code: "offline", title: "The server does not answer. Is it running, is the network there?" });
+  }
+  return read(answer.status, await answer.text());
+}
+
 function read(status, text) {
   let value;
   try { value = JSON.parse(text); } catch { value = { title: `The server answered ${status}.` }; }
