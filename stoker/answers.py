@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -143,11 +144,51 @@ class LogWindow:
 
 
 @dataclass(frozen=True, slots=True)
+class LogRow:
+    """One row of the readable log, as a terminal would show it."""
+
+    number: int
+    """Counted from 1."""
+    data: bytes
+    """Without its newline; it may hold colours (``ESC [ … m``)."""
+    stream: str
+    """``o`` standard output, ``e`` standard error, ``b`` build, ``s`` Stoker."""
+    time: float
+    """Unix seconds at which it was begun."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogRows:
+    """Some rows of the readable log."""
+
+    rows: tuple[LogRow, ...]
+    total: int
+    """Number of the last row that there is by now."""
+    complete: bool
+    """Nothing more comes."""
+    raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Gap:
     """Bytes of a log that could not be kept."""
 
     text: str
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+
+def read_rows(frame: bytes) -> LogRows:
+    """A frame: the header's length in four bytes, the header as JSON, rows joined by newlines."""
+    size = int.from_bytes(frame[:4], "big")
+    header = json.loads(frame[4 : 4 + size])
+    lines = frame[4 + size :].split(b"\n") if header["count"] else []
+    origins = [(stream, time) for stream, count, time in header["spans"] for _ in range(count)]
+    numbers = header.get("numbers") or range(header["first"], header["first"] + len(lines))
+    rows = tuple(
+        LogRow(number, line, *origin)
+        for number, line, origin in zip(numbers, lines, origins, strict=True)
+    )
+    return LogRows(rows, header["total"], header["complete"], header)
 
 
 def read_job(answer: Mapping[str, Any]) -> Job:

@@ -17,6 +17,7 @@ from stoker.answers import (
     Job,
     JobPage,
     LogPiece,
+    LogRows,
     LogWindow,
     Refused,
     StokerError,
@@ -24,6 +25,7 @@ from stoker.answers import (
     Worker,
     read_job,
     read_problem,
+    read_rows,
     read_worker,
 )
 from stoker.packing import PackingError, plan, write_zip
@@ -35,6 +37,7 @@ __all__ = (
     "Job",
     "JobPage",
     "LogPiece",
+    "LogRows",
     "PackingError",
     "Refused",
     "StokerError",
@@ -164,15 +167,37 @@ class Client:
         tail: int | None = None,
         since: str | None = None,
         lines: str | None = None,
+        readable: bool = False,
+        colour: bool = True,
     ) -> Iterator[bytes]:
         """The stored log of one attempt (the current one), part by part; waits for no more of it.
 
         ``tail`` lines at its end, what came ``since`` a time (``10m`` ago, or an ISO time), or
-        ``lines`` such as ``120-140``.
+        ``lines`` such as ``120-140``. ``readable`` gives rows as a terminal would show them instead
+        of the bytes as they were printed.
         """
+        view = {"view": "readable", "colour": int(colour)} if readable else {}
         yield from self.transport.stream(
-            log_path(job, attempt=attempt, rank=rank, tail=tail, since=since, lines=lines)
+            log_path(job, attempt=attempt, rank=rank, tail=tail, since=since, lines=lines, **view)
         )
+
+    def log_rows(
+        self,
+        job: str,
+        *,
+        first: int = 1,
+        count: int = 500,
+        attempt: int | None = None,
+        rank: int | None = None,
+        text: str | None = None,
+    ) -> LogRows:
+        """Rows of the readable log from number ``first`` on; a row is what a terminal would show.
+
+        With ``text`` only those that hold it, of which ``first`` is counted. At most 5,000 rows and
+        some MiB come at one time.
+        """
+        asked = {"first": first, "count": count, "attempt": attempt, "rank": rank, "q": text}
+        return read_rows(self.transport.frame(job_path(job, "log/rows", asked)))
 
     def log_window(
         self,
@@ -182,11 +207,17 @@ class Client:
         rank: int | None = None,
         tail: int | None = None,
         since: str | None = None,
+        readable: bool = False,
     ) -> LogWindow:
-        """Where that part of the stored log begins, for ``follow(after=…)``, and its size now."""
+        """Where that part of the stored log begins, for ``follow(after=…)``, and its size now.
+
+        With ``readable`` its line is the number of a row, and its size is not known.
+        """
         asked = {"attempt": attempt, "rank": rank, "tail": tail, "since": since}
         if tail is None and since is None:
             asked["lines"] = "1-"
+        if readable:
+            asked["view"] = "readable"
         headers = self.transport.head(log_path(job, **asked))
         return LogWindow(
             headers.get("Stoker-Cursor") or f"{attempt or 0}.{rank or 0}.0",
@@ -201,7 +232,9 @@ class Client:
         """
         from stoker.following import followed
 
-        yield from followed(self.url, job, after)
+        for event in followed(self.url, job, after):
+            if event is not None:
+                yield event
 
     def workers(self) -> tuple[Worker, ...]:
         answer = self.transport.get("/api/v1/workers")
@@ -214,8 +247,12 @@ class Client:
 
 
 def log_path(job: str, **asked: object) -> str:
+    return job_path(job, "log", asked)
+
+
+def job_path(job: str, place: str, asked: Mapping[str, object]) -> str:
     query = urlencode({name: value for name, value in asked.items() if value is not None})
-    path = f"/api/v1/jobs/{quote(job, safe='')}/log"
+    path = f"/api/v1/jobs/{quote(job, safe='')}/{place}"
     return f"{path}?{query}" if query else path
 
 

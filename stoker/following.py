@@ -121,13 +121,18 @@ def read_piece(frame: bytes) -> LogPiece:
     )
 
 
-def followed(url: str, job: str, after: str) -> Iterator[Event]:
-    """``follow`` for callers without an event loop, or inside a notebook's."""
+def followed(
+    url: str, job: str, after: str, patience: float | None = None
+) -> Iterator[Event | None]:
+    """``follow`` for callers without an event loop, or inside a notebook's.
+
+    With ``patience`` it yields None whenever nothing came for so many seconds.
+    """
     channel = Channel(url, job, after)
     thread = threading.Thread(target=channel.run, name="stoker-follow", daemon=True)
     thread.start()
     try:
-        yield from channel.events()
+        yield from channel.events(patience)
     finally:
         channel.stop()
         thread.join(timeout=5)
@@ -170,9 +175,13 @@ class Channel:
                 await asyncio.sleep(0.01)
         return None
 
-    def events(self) -> Iterator[Event]:
+    def events(self, patience: float | None = None) -> Iterator[Event | None]:
         while True:
-            event = self.queue.get()
+            try:
+                event = self.queue.get(timeout=patience)
+            except queue.Empty:
+                yield None
+                continue
             if event is None:
                 return
             if isinstance(event, Exception):

@@ -1,16 +1,17 @@
-"""How do pieces of a log become lines that match, with the time at which each came?"""
+"""Which lines of a log are wanted, and how are they written, with the time at which each came?"""
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from stoker.answers import LogPiece, StokerError
-
-LONGEST = 1 << 20
-"""Bytes after which a line without an end is taken for one."""
+from bus.row_search import COLOUR
+from bus.row_values import Rows
+from stoker.answers import StokerError
 
 
 def pattern(text: str) -> re.Pattern[bytes]:
@@ -27,33 +28,29 @@ def clock(at: float) -> bytes:
     return f"{whole}.{int(part * 1000):03d} ".encode()
 
 
-@dataclass
-class Lines:
-    """Whole lines out of pieces of one log, those that are wanted."""
+@dataclass(frozen=True)
+class RowFilter:
+    """Which rows of a log are wanted, and how they are written."""
 
     grep: re.Pattern[bytes] | None = None
     timestamps: bool = False
     prefix: Callable[[float], bytes] = clock
-    rest: bytes = b""
-    at: float = 0.0
-    """When the first byte of ``rest`` came."""
 
-    def feed(self, piece: LogPiece) -> Iterator[bytes]:
-        if not self.rest:
-            self.at = piece.time
-        *whole, self.rest = (self.rest + piece.data).split(b"\n")
-        for line in whole:
-            yield from self.wanted(line + b"\n")
-            self.at = piece.time
-        if len(self.rest) > LONGEST:
-            yield from self.finish()
+    @property
+    def takes_all(self) -> bool:
+        return self.grep is None and not self.timestamps
 
-    def finish(self) -> Iterator[bytes]:
-        """What has no end yet."""
-        line, self.rest = self.rest, b""
-        if line:
-            yield from self.wanted(line)
+    @property
+    def colour(self) -> bool:
+        """Colours are for terminals."""
+        return sys.stdout.isatty() and "NO_COLOR" not in os.environ
 
-    def wanted(self, line: bytes) -> Iterator[bytes]:
-        if self.grep is None or self.grep.search(line.rstrip(b"\n")):
-            yield self.prefix(self.at) + line if self.timestamps else line
+    def lines(self, rows: Rows) -> Iterator[bytes]:
+        data = rows.data if self.colour else COLOUR.sub(b"", rows.data)
+        if self.takes_all:
+            yield data + b"\n"
+            return
+        times = (span.time for span in rows.spans for _ in range(span.count))
+        for line, at in zip(data.split(b"\n"), times, strict=True):
+            if self.grep is None or self.grep.search(COLOUR.sub(b"", line)):
+                yield (self.prefix(at) if self.timestamps else b"") + line + b"\n"

@@ -129,6 +129,11 @@ class Transport:
             raise refusal(answer.status, data)
         return json.loads(data) if data else {}
 
+    def frame(self, path: str) -> bytes:
+        """The body of a GET, whole."""
+        data: bytes = self.repeated(lambda: b"".join(self.stream(path)))
+        return data
+
     def head(self, path: str) -> Mapping[str, str]:
         """The headers alone. A refusal has no words there: they are fetched."""
 

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import typer
 
+from bus.row_values import Rows, RowSpan
+from schemas.stream import Stream
 from stoker import exits
-from stoker.answers import Gap, Job, LogPiece, LogWindow, StokerError
+from stoker.answers import Gap, Job, LogPiece, LogRow, StokerError
 from stoker.client import Client
 from stoker.commands.common import JobArgument, Server, one_job
-from stoker.log_lines import Lines, pattern
+from stoker.log_lines import RowFilter, pattern
+from stoker.readable import STILL, FollowedRows
 from stoker.terminal import coloured, dim, outcome, say
 
 QUIET = frozenset({"running", "succeeded", "failed", "cancelled"})
 """States that a follower needs no line for: the log itself tells, or the last line does."""
+
+PAGE_ROWS = 5000
+"""Rows that are asked for at one time."""
 
 
 def logs(
@@ -37,43 +44,62 @@ def logs(
         bool, typer.Option("--timestamps", "-t", help="When each line was printed.")
     ] = False,
     raw: Annotated[
-        bool, typer.Option("--raw", help="Byte for byte, nothing coloured or added.")
+        bool, typer.Option("--raw", help="Byte for byte as it was printed, nothing added.")
     ] = False,
     after: Annotated[
         str, typer.Option(metavar="CURSOR", help="With -f: start behind this place.")
     ] = "0.0.0",
     server: Server = None,
 ) -> None:
-    """Print a job's log."""
+    """Print a job's log, as a terminal would show it: what was painted over is left out.
+
+    Followed with -f on a terminal it is what the program prints, as it prints it; into a file or a
+    pipe each line comes once it is done.
+    """
     if raw and (grep or timestamps):
         raise StokerError("--raw prints bytes, not lines: leave out --grep and --timestamps")
     client = Client(server)
     found = one_job(client, job)
-    lines = Lines(pattern(grep) if grep else None, timestamps) if grep or timestamps else None
+    filter = RowFilter(pattern(grep) if grep else None, timestamps)
     part = {"attempt": attempt, "rank": rank, "tail": tail, "since": since}
     asked: dict[str, Any] = {name: value for name, value in part.items() if value is not None}
-    printer = Printer(lines, raw)
     if follow:
         begin = client.log_window(found.id, **asked).cursor if asked else after
-        follow_to_end(client, found.id, begin, printer)
-    if lines is None:
-        for data in client.log(found.id, **asked):
+        follow_to_end(client, found.id, begin, printer_of(raw, filter))
+    if raw or filter.takes_all:
+        for data in client.log(found.id, **asked, readable=not raw, colour=filter.colour):
             sys.stdout.buffer.write(data)
     elif found.attempt:
-        print_stored(client, found.id, client.log_window(found.id, **asked), printer)
+        print_rows(client, found.id, asked, filter)
     sys.stdout.buffer.flush()
 
 
-def print_stored(client: Client, job: str, window: LogWindow, printer: Printer) -> None:
-    """What is stored by now, with what only the live way tells: when each piece came."""
-    if window.start == window.stop:
-        return
-    for event in client.follow(job, after=window.cursor):
-        if isinstance(event, LogPiece | Gap):
-            printer.show(event)
-        if isinstance(event, LogPiece) and event.offset + len(event.data) >= window.stop:
-            break
-    printer.finish()
+def printer_of(raw: bool, filter: RowFilter) -> Printer | RowPrinter:
+    """A terminal shows the bytes by itself; lines are made where lines are wanted."""
+    if raw or (filter.takes_all and sys.stdout.isatty()):
+        return Printer(raw)
+    return RowPrinter(filter)
+
+
+def print_rows(client: Client, job: str, asked: dict[str, Any], filter: RowFilter) -> None:
+    """Those of what is stored by now that are wanted."""
+    window = client.log_window(job, **asked, readable=True)
+    attempt, rank, _ = window.cursor.split(".")
+    first, total = window.line, None
+    while total is None or first <= total:
+        page = client.log_rows(
+            job, first=first, count=PAGE_ROWS, attempt=int(attempt), rank=int(rank)
+        )
+        total = page.total if total is None else total
+        if not page.rows:
+            return
+        sys.stdout.buffer.writelines(filter.lines(one_run(page.rows)))
+        first = page.rows[-1].number + 1
+
+
+def one_run(rows: tuple[LogRow, ...]) -> Rows:
+    spans = tuple(RowSpan(Stream(row.stream), 1, row.time) for row in rows)
+    return Rows(rows[0].number, b"\n".join(row.data for row in rows), spans)
 
 
 def wait(
@@ -98,12 +124,17 @@ def wait(
 
 
 def follow_to_end(
-    client: Client, job: str, after: str = "0.0.0", printer: Printer | None = None
+    client: Client,
+    job: str,
+    after: str = "0.0.0",
+    printer: Printer | RowPrinter | None = None,
 ) -> None:
     """Prints the log as it comes; always raises ``typer.Exit`` with the code to end with."""
-    printer = printer or Printer()
+    from stoker.following import followed
+
+    printer = printer or printer_of(raw=False, filter=RowFilter())
     try:
-        for event in client.follow(job, after=after):
+        for event in followed(client.url, job, after, printer.patience):
             printer.show(event)
         ended = settled(client, job)
     except KeyboardInterrupt:
@@ -127,42 +158,25 @@ def detached(job: str) -> typer.Exit:
     return typer.Exit(exits.DETACHED)
 
 
-class Printer:
-    """Writes a followed log to standard output, and what is Stoker's own to standard error."""
+class Teller:
+    """Says on standard error what is Stoker's own: states, attempts."""
 
-    def __init__(self, lines: Lines | None = None, raw: bool = False) -> None:
-        self.lines = lines
-        self.raw = raw
+    patience: float | None = None
+    """Seconds without news after which ``show`` is called with nothing."""
+
+    def __init__(self) -> None:
         self.state = ""
         self.attempt = 0
-        self.mid_line = False
 
-    def show(self, event: LogPiece | Gap | Job) -> None:
-        match event:
-            case LogPiece():
-                self.show_piece(event)
-            case Gap():
-                self.finish()
-                say(f"[stoker: {event.text}]")
-            case Job():
-                self.show_state(event)
-
-    def show_piece(self, piece: LogPiece) -> None:
-        if piece.attempt != self.attempt:
-            if self.attempt:
-                self.finish()
-                say(f"[stoker: attempt {piece.attempt}]")
-            self.attempt = piece.attempt
-        out = sys.stdout.buffer
-        if self.lines is not None:
-            out.writelines(self.lines.feed(piece))
-            out.flush()
-            return
-        for stream, data in piece.parts():
-            plain = self.raw or stream != "s" or not sys.stdout.isatty() or not coloured()
-            out.write(data if plain else b"\033[2m" + data.rstrip(b"\n") + b"\033[0m\n")
-        out.flush()
-        self.mid_line = not piece.data.endswith(b"\n")
+    def new_attempt(self, piece: LogPiece) -> bool:
+        """Whether another attempt's log begins; told where it is not the first."""
+        if piece.attempt == self.attempt:
+            return False
+        if self.attempt:
+            self.finish()
+            say(f"[stoker: attempt {piece.attempt}]")
+        self.attempt = piece.attempt
+        return True
 
     def show_state(self, job: Job) -> None:
         if job.state == self.state:
@@ -173,11 +187,71 @@ class Printer:
             say(dim(f"· {time.strftime('%H:%M:%S')} {job.state}{why}"))
 
     def finish(self) -> None:
+        """What is left."""
+
+
+class Printer(Teller):
+    """Writes a followed log to standard output byte for byte."""
+
+    def __init__(self, raw: bool = False) -> None:
+        super().__init__()
+        self.raw = raw
+        self.mid_line = False
+
+    def show(self, event: LogPiece | Gap | Job | None) -> None:
+        match event:
+            case LogPiece():
+                self.show_piece(event)
+            case Gap():
+                self.finish()
+                say(f"[stoker: {event.text}]")
+            case Job():
+                self.show_state(event)
+
+    def show_piece(self, piece: LogPiece) -> None:
+        self.new_attempt(piece)
+        out = sys.stdout.buffer
+        for stream, data in piece.parts():
+            plain = self.raw or stream != "s" or not sys.stdout.isatty() or not coloured()
+            out.write(data if plain else b"\033[2m" + data.rstrip(b"\n") + b"\033[0m\n")
+        out.flush()
+        self.mid_line = not piece.data.endswith(b"\n")
+
+    def finish(self) -> None:
         """Starts a new line where the program left one open."""
-        if self.lines is not None:
-            sys.stdout.buffer.writelines(self.lines.finish())
-            sys.stdout.buffer.flush()
         if self.mid_line and sys.stdout.isatty():
             sys.stdout.buffer.write(b"\n")
             sys.stdout.buffer.flush()
         self.mid_line = False
+
+
+class RowPrinter(Teller):
+    """Writes the rows of a followed log to standard output, each once it is done."""
+
+    patience = STILL
+
+    def __init__(self, filter: RowFilter) -> None:
+        super().__init__()
+        self.filter = filter
+        self.rows = FollowedRows()
+
+    def show(self, event: LogPiece | Gap | Job | None) -> None:
+        match event:
+            case LogPiece():
+                if self.new_attempt(event):
+                    self.rows = FollowedRows()
+                self.write(self.rows.feed(event, time.monotonic()))
+            case Gap():
+                self.write(self.rows.feed(event, time.monotonic()))
+            case Job():
+                self.show_state(event)
+            case None:
+                self.write(self.rows.look(time.monotonic()))
+
+    def finish(self) -> None:
+        self.write(self.rows.finish())
+
+    def write(self, runs: Iterable[Rows]) -> None:
+        for rows in runs:
+            sys.stdout.buffer.writelines(self.filter.lines(rows))
+        sys.stdout.buffer.flush()

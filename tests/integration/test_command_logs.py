@@ -86,6 +86,32 @@ def test_what_cannot_be_is_one_clear_line(
     assert len(run.stderr.strip().splitlines()) == 1
 
 
+@pytest.fixture(scope="module")
+def painted(up: Up, tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("painted")
+    (folder / "main.py").write_text("")
+    text = "\x1b[1mtitle\x1b[0m\n" + "".join(f"\rEpoch 1: {n}%" for n in range(101)) + "\ndone\n"
+    run = up.stoker("submit", str(folder), "-e", f"STOKER_DUMMY_OUT={text}")
+    assert run.returncode == 0, run.stderr
+    found: str = run.stdout.strip()
+    assert up.stoker("wait", found).returncode == 0
+    return found
+
+
+@pytest.mark.parametrize("flags", [(), ("-f",), ("--tail", "3"), ("--grep", "t|E|d")])
+def test_what_was_painted_over_is_left_out(up: Up, painted: str, flags: tuple[str, ...]) -> None:
+    lines = printed(up.stoker("logs", painted, *flags))
+    assert lines[-3:] == ["title", "Epoch 1: 100%", "done"]
+    assert sum("Epoch" in line for line in lines) == 1
+
+
+@pytest.mark.parametrize("flags", [(), ("-f",)])
+def test_every_byte_is_there_for_who_asks(up: Up, painted: str, flags: tuple[str, ...]) -> None:
+    run = up.stoker("logs", painted, "--raw", *flags)
+    assert "\x1b[1mtitle" in run.stdout
+    assert run.stdout.count("Epoch") == 101
+
+
 def test_lines_over_http_say_where_they_begin(up: Up, job: str) -> None:
     url = f"{up.url}/api/v1/jobs/{job}/log"
     with urllib.request.urlopen(f"{url}?lines=3-4", timeout=10) as answer:
