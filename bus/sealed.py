@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 
 import msgpack
@@ -16,12 +16,18 @@ from bus.codec import decode, encode
 from bus.connection import Bus
 from bus.errors import Corrupt, NotFound
 from bus.objects import Objects
-from schemas.log import LogChunk, LogIndex, Sealed, Span, Stream
+from bus.row_blocks import describe, pack_runs, plain_run, unpack_runs
+from bus.screen import Screen, Settled
+from schemas.log import LogChunk, LogIndex, Sealed, SealedRows, SealedScreen, Span, Stream
 
 log = logging.getLogger(__name__)
 
 INLINE = 32 * 1024
 """Bytes of a block that lies in the index itself."""
+ROWS_INLINE = 512
+"""Bytes of painted rows that lie in the index itself: there may be some for each block."""
+FEW = 8
+"""Chunks of an object that are asked for one by one: that is sooner than making a consumer."""
 TRIES = 4
 """How often an index is read that is replaced meanwhile."""
 PAUSE = 0.05
@@ -84,6 +90,11 @@ class LogArchive:
             await asyncio.sleep(PAUSE)
         raise AssertionError("the last try raises")
 
+    async def revision(self, job: str, attempt: int, rank: int) -> int:
+        """Of the index; 0 where there is none."""
+        info = await self._objects.find("logs", index_name(job, attempt, rank))
+        return info.revision if info else 0
+
     async def write_index(
         self, job: str, attempt: int, rank: int, stored: StoredIndex
     ) -> StoredIndex:
@@ -103,9 +114,7 @@ class LogArchive:
         data = await asyncio.to_thread(pack_block, chunks)
         start = chunks[0].offset
         alone = inline and len(data) <= INLINE
-        name = "" if alone else f"{index_name(job, attempt, rank)}.{start}.{secrets.token_hex(4)}"
-        if not alone:
-            await self._objects.put("logs", name, once(data), expected=0)
+        name = "" if alone else await self._store(job, attempt, rank, str(start), data)
         return Sealed(
             start=start,
             end=chunks[-1].end,
@@ -117,6 +126,35 @@ class LogArchive:
             until=chunks[-1].time,
         )
 
+    async def write_rows(
+        self, job: str, attempt: int, rank: int, runs: Sequence[Settled]
+    ) -> SealedRows:
+        """Rows that are the log's own bytes take nothing: the blocks have them."""
+        entry = describe(runs)
+        if plain_run(runs):
+            return entry
+        data = await asyncio.to_thread(pack_runs, runs)
+        name = ""
+        if len(data) > ROWS_INLINE:
+            name = await self._store(job, attempt, rank, f"rows-{entry.first}", data)
+        held = {"object": name, "size": len(data), "data": None if name else data}
+        return entry.model_copy(update=held)
+
+    async def write_screen(self, job: str, attempt: int, rank: int, screen: Screen) -> SealedScreen:
+        data = await asyncio.to_thread(lambda: zstandard.compress(screen.dump(), 3))
+        name = ""
+        if len(data) > INLINE:
+            name = await self._store(job, attempt, rank, f"screen-{screen.end}", data)
+        return SealedScreen(
+            end=screen.end, object=name, size=len(data), data=None if name else data
+        )
+
+    async def _store(self, job: str, attempt: int, rank: int, part: str, data: bytes) -> str:
+        """The name of the object, which nothing names yet."""
+        name = f"{index_name(job, attempt, rank)}.{part}.{secrets.token_hex(4)}"
+        await self._objects.put("logs", name, once(data), expected=0)
+        return name
+
     async def forget(self, job: str, attempt: int, rank: int, why: str) -> bool:
         """Deletes the blocks of a complete log; its index stays and says why.
 
@@ -127,16 +165,18 @@ class LogArchive:
         if stored is None or not stored.index.complete or stored.index.deleted:
             return False
         index = stored.index.model_copy(
-            update={"blocks": (), "final": stored.index.settled, "deleted": why}
-        )
+            update={
+                "blocks": (), "rows": (), "screen": None, "final": stored.index.settled,
+                "deleted": why,
+            }
+        )  # fmt: skip
         await self.write_index(job, attempt, rank, StoredIndex(index, stored.revision))
-        for block in stored.index.blocks:
-            await self.drop_block(block)
+        await self.drop(stored.index.objects)
         return True
 
-    async def drop_block(self, block: Sealed) -> None:
-        if block.object:
-            await self._objects.delete("logs", block.object)
+    async def drop(self, names: Iterable[str]) -> None:
+        for name in names:
+            await self._objects.delete("logs", name)
 
     async def sweep(self, age: float) -> int:
         """Frees what an archive that was killed had not named yet, once it is that old."""
@@ -150,7 +190,7 @@ class LogArchive:
         for name, objects in blocks.items():
             job, attempt, rank = name.split(".")
             stored = await self.index(job, int(attempt), int(rank))
-            named = {block.object for block in stored.index.blocks} if stored else set()
+            named = set(stored.index.objects) if stored else set()
             for orphan in set(objects) - named:
                 await self._objects.delete("logs", orphan)
                 freed += 1
@@ -170,14 +210,32 @@ class LogArchive:
     async def chunks(self, attempt: int, rank: int, block: Sealed) -> list[LogChunk]:
         """What one block holds; nothing where it is lost."""
         try:
-            data = block.data or await self._whole(block.object)
+            data = await self._held(block)
             return await asyncio.to_thread(unpack_block, attempt, rank, data)
         except (NotFound, Corrupt) as error:
             log.error("a sealed block is lost: %s", error)
             return []
 
-    async def _whole(self, name: str) -> bytes:
-        return b"".join([chunk async for chunk in self._objects.get("logs", name)])
+    async def runs(self, entry: SealedRows) -> list[Settled]:
+        """Raises ``NotFound`` and ``Corrupt``."""
+        return await asyncio.to_thread(unpack_runs, entry.first, await self._held(entry))
+
+    async def screen(self, sealed: SealedScreen) -> Screen:
+        """Raises ``NotFound`` and ``Corrupt``."""
+        data = await self._held(sealed)
+        try:
+            return await asyncio.to_thread(lambda: Screen.load(zstandard.decompress(data)))
+        except (ValueError, zstandard.ZstdError) as error:
+            raise Corrupt(f"a sealed screen cannot be read: {error}") from error
+
+    async def _held(self, one: Sealed | SealedRows | SealedScreen) -> bytes:
+        """Raises ``NotFound`` and ``Corrupt``."""
+        if one.data is not None:
+            return one.data
+        info = await self._objects.info("logs", one.object)
+        if info.chunks <= FEW:
+            return await self._objects.read(info)
+        return b"".join([chunk async for chunk in self._objects.get("logs", one.object)])
 
 
 async def once(data: bytes) -> AsyncIterator[bytes]:

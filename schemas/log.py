@@ -119,6 +119,45 @@ class Sealed(Message):
     """Unix seconds of its first and its last chunk, by the worker's clock."""
 
 
+class SealedRows(Message):
+    """A run of rows of the readable log that never change any more, and the bytes they came from.
+
+    Without an object and without data they are exactly those bytes, line by line.
+    """
+
+    first: int
+    """Number of its first row, from 1."""
+    count: int
+    start: int
+    """Offset of its first byte."""
+    end: int
+    since: float
+    until: float
+    """Unix seconds at which its first and its last row were begun, by the worker's clock."""
+    object: str = ""
+    """Name of the object that holds what was painted; empty where ``data`` does, or nothing was."""
+    size: int = 0
+    """Bytes as stored."""
+    data: bytes | None = None
+
+    @property
+    def last(self) -> int:
+        """Number of its last row."""
+        return self.first + self.count - 1
+
+
+class SealedScreen(Message):
+    """Where the readable log goes on: the terminal as it stood behind some byte of the log."""
+
+    end: int
+    """Offset behind what it has read."""
+    object: str = ""
+    """Name of the object that holds it; empty where ``data`` does."""
+    size: int = 0
+    """Bytes as stored."""
+    data: bytes | None = None
+
+
 class LogIndex(Message):
     """What the archive holds of one rank's log; the object ``<job>.<attempt>.<rank>``."""
 
@@ -130,6 +169,10 @@ class LogIndex(Message):
     """Where the log of a complete index ends; behind its last block, the rest is a gap."""
     deleted: str = ""
     """When and why its blocks were deleted; empty where they were not."""
+    rows: tuple[SealedRows, ...] = ()
+    """From row 1 on, without a hole."""
+    screen: SealedScreen | None = None
+    """Behind these rows; None of a short log, whose rows are made anew from its first byte."""
 
     @property
     def end(self) -> int:
@@ -139,3 +182,10 @@ class LogIndex(Message):
     def settled(self) -> int:
         """Up to where nothing more is wanted: sealed, or waited for in vain."""
         return self.final if self.complete else self.end
+
+    @property
+    def objects(self) -> tuple[str, ...]:
+        """Every object that it names."""
+        screens = (self.screen,) if self.screen else ()
+        named = (*self.blocks, *self.rows, *screens)
+        return tuple(one.object for one in named if one.object)

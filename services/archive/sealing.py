@@ -17,6 +17,7 @@ from bus.errors import Conflict, NotFound
 from bus.follow import Delivery, follow, stored_time
 from bus.sealed import LogArchive, StoredIndex
 from schemas.log import LogChunk, LogIndex, Sealed, read_log
+from services.archive.rows import RowRound, RowSealer
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,10 @@ class Rank:
     attempt: int
     rank: int
     worker: str
+
+    @property
+    def name(self) -> tuple[str, int, int]:
+        return self.job, self.attempt, self.rank
 
     @property
     def subject(self) -> str:
@@ -65,6 +70,12 @@ class Round:
     blocks: list[Sealed] = field(default_factory=list)
     more: bool = False
     """Whether the stream held more than one round takes."""
+    rows: RowRound = field(default_factory=RowRound)
+
+    @property
+    def objects(self) -> tuple[str, ...]:
+        blocks = tuple(block.object for block in self.blocks if block.object)
+        return (*blocks, *self.rows.objects)
 
 
 class Sealer:
@@ -75,7 +86,7 @@ class Sealer:
         self._archive = LogArchive(bus)
 
     async def index(self, rank: Rank) -> LogIndex | None:
-        stored = await self._archive.index(rank.job, rank.attempt, rank.rank)
+        stored = await self._archive.index(*rank.name)
         return stored.index if stored else None
 
     async def seal(self, rank: Rank, final: int | None) -> LogIndex:
@@ -84,28 +95,34 @@ class Sealer:
         With ``final`` the log is complete there, gap or not; what came later is appended all the
         same. Where another replica was faster, the index is an older one.
         """
-        stored = await self._archive.index(rank.job, rank.attempt, rank.rank)
+        stored = await self._archive.index(*rank.name)
         stored = stored or StoredIndex(LogIndex(worker=rank.worker), 0)
         if stored.index.complete:
             final = stored.index.final
+        rows = RowSealer(self._archive, rank.name)
         while True:
-            done = await self._round(rank, stored.index, final is not None)
+            done = await self._round(rank, stored.index, final is not None, rows)
             index = grown(stored.index, done, final)
             if index != stored.index:
-                try:
-                    stored = await self._archive.write_index(
-                        rank.job, rank.attempt, rank.rank, StoredIndex(index, stored.revision)
-                    )
-                except Conflict:
-                    log.info("%s: another replica sealed it", rank.subject)
-                    for block in done.blocks:
-                        await self._archive.drop_block(block)
+                written = await self._write(rank, StoredIndex(index, stored.revision), done)
+                if written is None:
                     return stored.index
+                await self._archive.drop(set(stored.index.objects) - set(index.objects))
+                stored = written
             await self._trim(rank, done.sequence, index.complete)
             if not done.more:
                 return index
 
-    async def _round(self, rank: Rank, index: LogIndex, ends: bool) -> Round:
+    async def _write(self, rank: Rank, index: StoredIndex, done: Round) -> StoredIndex | None:
+        """None where another replica was faster: what this one stored is of no use then."""
+        try:
+            return await self._archive.write_index(*rank.name, index)
+        except Conflict:
+            log.info("%s: another replica sealed it", rank.subject)
+            await self._archive.drop(done.objects)
+            return None
+
+    async def _round(self, rank: Rank, index: LogIndex, ends: bool, rows: RowSealer) -> Round:
         done = Round(index.end)
         chunks: list[LogChunk] = []
         size = 0
@@ -121,17 +138,20 @@ class Sealer:
                 size += len(chunks[-1].data)
                 if size >= BLOCK or len(chunks) >= BLOCK_CHUNKS:
                     done.blocks.append(await self._block(rank, chunks, False))
+                    await rows.add(index, chunks)
                     chunks, size = [], 0
                     if len(done.blocks) == ROUND:
                         done.more = delivery.pending > 0
-                        return done
+                        break
         if chunks:
             alone = ends and not index.blocks and not done.blocks
             done.blocks.append(await self._block(rank, chunks, alone))
+            await rows.add(index, chunks)
+        done.rows = await rows.finish()
         return done
 
     async def _block(self, rank: Rank, chunks: list[LogChunk], inline: bool) -> Sealed:
-        return await self._archive.write_block(rank.job, rank.attempt, rank.rank, chunks, inline)
+        return await self._archive.write_block(*rank.name, chunks, inline)
 
     async def _trim(self, rank: Rank, sequence: int, complete: bool) -> None:
         """Up to ``sequence``, which stays itself: a purge of all would reset the writer's fence.
@@ -149,6 +169,8 @@ def grown(index: LogIndex, done: Round, final: int | None) -> LogIndex:
             "blocks": (*index.blocks, *done.blocks),
             "complete": index.complete or (final is not None and not done.more),
             "final": max(done.offset, final or 0),
+            "rows": (*index.rows, *done.rows.rows),
+            "screen": done.rows.screen or index.screen,
         }
     )
 

@@ -12,6 +12,7 @@ from bus import subjects
 from bus.logs import Fenced, LogWriter, read_attempt
 from bus.objects import Objects
 from bus.records import Records
+from bus.rows import row_log
 from bus.sealed import LogArchive
 from schemas.job import Fact, State
 from schemas.log import Cursor
@@ -21,7 +22,8 @@ from tests.crash.harness import Play, Scenario, cases, crash_everywhere
 from tests.crash.worlds import Server, World
 from tests.integration.log_tools import JOB, attempt, chunk, record, say, text, write
 
-LINES = [b"%059d\n" % n for n in range(10)]
+LINES = [b"%059d\n" % n if n % 3 else b"%029d\r%029d\n" % (n, n + 100) for n in range(10)]
+"""Some are painted over."""
 SIZE = 60 * len(LINES)
 CONFIG = {
     "seal_after": 0.0, "late": 0.5, "sweep_every": 0.05, "look_messages": 2, "seal_messages": 6,
@@ -31,6 +33,9 @@ SMALL_BLOCKS = {
     "services.archive.sealing:ROUND": 2,
     "services.archive.service:MISSING_AGAIN": 0.2,
     "bus.sealed:INLINE": 0,
+    "bus.sealed:ROWS_INLINE": 0,
+    "bus.sheet:SCREEN_ROWS": 2,
+    "services.archive.rows:SHORT": 0,
 }
 
 
@@ -53,6 +58,14 @@ async def read(world: World) -> bytes:
 
 async def whole(world: World, lines: list[bytes]) -> None:
     assert await read(world) == b"".join(lines)
+    assert await rows(world) == [line.rsplit(b"\r")[-1].rstrip(b"\n") for line in lines]
+
+
+async def rows(world: World) -> list[bytes]:
+    """As they would be shown now."""
+    newest = (await Records(world.bus).get(JOB)).record
+    log = await row_log(world.bus, newest, newest.attempts[0], 0)
+    return [row async for run in log.all() for row in run.data.split(b"\n")]
 
 
 async def tidy(world: World, left: int) -> None:
@@ -62,7 +75,7 @@ async def tidy(world: World, left: int) -> None:
     stored = await LogArchive(world.bus).index(JOB, 1, 0)
     assert stored is not None
     names = {info.name async for info in Objects(world.bus).list("logs")}
-    assert names == {f"{JOB}.1.0", *(block.object for block in stored.index.blocks)}
+    assert names == {f"{JOB}.1.0", *stored.index.objects}
     ends = [(block.start, block.end) for block in stored.index.blocks]
     assert all(before[1] <= after[0] for before, after in pairwise(ends)), ends
 
