@@ -20,6 +20,7 @@ from nats.errors import TimeoutError as NatsTimeout
 
 from bus.codec import decode, encode
 from bus.errors import BusError, Conflict, NotFound, Refused, StoreFull, Unanswered
+from bus.leaders import replace_leader
 from bus.link import BusConfig, Handler, Link, ask, backoff
 from schemas.message import Message
 from schemas.problem import Problem
@@ -35,8 +36,13 @@ API_TIMEOUT = 5.0
 """Seconds for one call of JetStream's API or one acknowledged publish."""
 LEADERLESS_AGAIN = 0.5
 """Most seconds between two tries while a stream has no leader."""
+REPLACED_AGAIN = 30.0
+"""Least seconds between two leaders that are sent away."""
 
 WRONG_LAST_SEQUENCE = 10071
+UNDER_WAY = 10164
+"""A cluster stores another write to this subject at the moment; what it says is the same, without a
+number."""
 FULL_CODES = frozenset({10023, 10047, 10077, 10119})
 """Resources exceeded, storage exceeded, stream limits hit (err codes of nats-server)."""
 ABSENT_CODES = frozenset({10014, 10037, 10059})
@@ -55,6 +61,10 @@ class Untaken(Unanswered):
     """No stream took the message: it was certainly not stored."""
 
 
+class Busy(Conflict):
+    """Another write to the subject is under way: whether it will be stored is not known yet."""
+
+
 class Bus:
     """One part's connections: one for control, one for bulk, each rebuilt when it is lost."""
 
@@ -62,6 +72,7 @@ class Bus:
         self.config = config
         self._control = Link(config, "control")
         self._bulk = Link(config, "bulk")
+        self._replaced_at = -REPLACED_AGAIN
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -175,7 +186,8 @@ class Bus:
 
         Raises ``Conflict`` (an expectation did not hold), ``StoreFull``, ``Unanswered`` (it may
         have been stored all the same). While a cluster elects the stream's leader nobody takes the
-        message: it is sent again for as long as ``timeout`` allows.
+        message: it is sent again for as long as ``timeout`` allows. The same where another write to
+        the subject is under way; a leader that says so for all that time has lost count.
         """
         deadline = time.monotonic() + timeout
         for attempt in itertools.count():
@@ -186,8 +198,17 @@ class Bus:
             except Untaken:
                 if time.monotonic() > deadline:
                     raise
+            except Busy as error:
+                if time.monotonic() > deadline:
+                    await self._replace_leader(subject)
+                    raise Untaken(subject, timeout) from error
             await asyncio.sleep(backoff(attempt, LEADERLESS_AGAIN))
         raise AssertionError("counting does not end")
+
+    async def _replace_leader(self, subject: str) -> None:
+        if time.monotonic() - self._replaced_at >= REPLACED_AGAIN:
+            self._replaced_at = time.monotonic()
+            await replace_leader(self.api, subject)
 
     async def append_once(
         self,
@@ -244,6 +265,8 @@ def raise_error(answer: dict[str, Any]) -> None:
     if error is None:
         return
     code, text = error.get("err_code", 0), error.get("description", "unknown error")
+    if code == UNDER_WAY:
+        raise Busy(text)
     if code == WRONG_LAST_SEQUENCE or "wrong last sequence" in text:
         raise Conflict(text)
     if code in FULL_CODES:

@@ -19,6 +19,7 @@ from nats.errors import TimeoutError as NatsTimeout
 
 from bus.errors import BusError, Unanswered
 from bus.keys import read_credentials
+from bus.majority import Member, Mover
 from bus.tokens import read_identity
 
 log = logging.getLogger(__name__)
@@ -27,6 +28,8 @@ Handler = Callable[[Msg], Awaitable[None]]
 
 CONNECT_TIMEOUT = 5.0
 PING_INTERVAL = 10
+CLUSTER_PING_INTERVAL = 2
+"""Three without an answer, and the server is given up: where there are others that is worth it."""
 RECONNECT_WAIT = 0.25
 PENDING_BYTES = 8 << 20
 """Bytes buffered while the connection is away."""
@@ -59,6 +62,7 @@ class Link:
         self._closing = False
         self._lock = asyncio.Lock()
         self._rebuild: asyncio.Task[None] | None = None
+        self._mover = Mover(purpose)
         self._subscriptions: dict[object, tuple[str, Handler, str]] = {}
         self._live: dict[object, Subscription] = {}
         self.watchers: set[Callable[[], None]] = set()
@@ -83,6 +87,7 @@ class Link:
 
     async def close(self) -> None:
         self._closing = True
+        await self._mover.close()
         if self._rebuild:
             self._rebuild.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -116,7 +121,7 @@ class Link:
         deadline = asyncio.get_running_loop().time() + seconds
         attempt = 0
         while True:
-            client = Client()
+            client = Member(self._mover.start)
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT + 2):
                     await client.connect(**self._options())
@@ -148,7 +153,7 @@ class Link:
             "max_reconnect_attempts": -1,
             "reconnect_time_wait": RECONNECT_WAIT * (1 + random.random()),
             "connect_timeout": int(CONNECT_TIMEOUT),
-            "ping_interval": PING_INTERVAL,
+            "ping_interval": CLUSTER_PING_INTERVAL if len(config.servers) > 1 else PING_INTERVAL,
             "max_outstanding_pings": 2,
             "drain_timeout": 3,
             "pending_size": PENDING_BYTES,

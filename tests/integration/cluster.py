@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bus.connection import Bus
 from bus.server import ServerConfig, find_binary
+from tests.integration.switch import Switch, switch
 
 CONFIG = Path(__file__).parents[2] / "deploy" / "cluster" / "nats.conf"
 NAMES = ("nats-1", "nats-2", "nats-3")
@@ -23,23 +24,25 @@ class Cluster:
     """Three servers, each with a folder of its own."""
 
     folder: Path
-    ports: dict[str, tuple[int, int]]
-    """For clients and for the other servers."""
+    places: dict[str, tuple[str, str]]
+    """Addresses for clients and for the other servers."""
+    enter: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """What starts a server in a network of its own."""
     processes: dict[str, asyncio.subprocess.Process] = field(default_factory=dict)
 
     @property
     def urls(self) -> tuple[str, ...]:
-        return tuple(f"nats://127.0.0.1:{port}" for port, _ in self.ports.values())
+        return tuple(f"nats://{client}" for client, _ in self.places.values())
 
     def configuration(self, name: str) -> Path:
         """The file as it is deployed, with addresses and folder of this machine."""
-        client, route = self.ports[name]
+        client, route = self.places[name]
         text = CONFIG.read_text()
         for deployed, here in {
-            "0.0.0.0:4222": f"127.0.0.1:{client}",
-            "0.0.0.0:6222": f"127.0.0.1:{route}",
+            "0.0.0.0:4222": client,
+            "0.0.0.0:6222": route,
             "/var/lib/nats": str(self.folder / name),
-            **{f"{other}:6222": f"127.0.0.1:{ports[1]}" for other, ports in self.ports.items()},
+            **{f"nats://{other}:6222": f"nats://{at[1]}" for other, at in self.places.items()},
         }.items():
             assert deployed in text, deployed
             text = text.replace(deployed, here)
@@ -50,6 +53,7 @@ class Cluster:
     async def start(self, name: str) -> None:
         with open(self.folder / f"{name}.log", "ab") as output:
             self.processes[name] = await asyncio.create_subprocess_exec(
+                *self.enter.get(name, ()),
                 str(find_binary(ServerConfig(self.folder))), "-c", str(self.configuration(name)),
                 stdout=output, stderr=output, env={**os.environ, "NATS_NAME": name},
             )  # fmt: skip
@@ -61,8 +65,27 @@ class Cluster:
 
 @contextlib.asynccontextmanager
 async def cluster(folder: Path) -> AsyncIterator[Cluster]:
-    ports = free_ports(6)
-    made = Cluster(folder, dict(zip(NAMES, zip(ports[:3], ports[3:], strict=True), strict=True)))
+    at = [f"127.0.0.1:{port}" for port in free_ports(6)]
+    async with running(
+        Cluster(folder, dict(zip(NAMES, zip(at[:3], at[3:], strict=True), strict=True)))
+    ) as made:
+        yield made
+
+
+@contextlib.asynccontextmanager
+async def cluster_that_can_be_cut(folder: Path) -> AsyncIterator[tuple[Cluster, Switch]]:
+    with switch(NAMES) as network:
+        places = {
+            name: (f"{network.client_address(name)}:4222", f"{network.route_address(name)}:6222")
+            for name in NAMES
+        }
+        enter = {name: network.enter(name) for name in NAMES}
+        async with running(Cluster(folder, places, enter)) as made:
+            yield made, network
+
+
+@contextlib.asynccontextmanager
+async def running(made: Cluster) -> AsyncIterator[Cluster]:
     try:
         for name in NAMES:
             await made.start(name)

@@ -3,45 +3,43 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from agent.config import AgentConfig
-from agent.main import run_agent
-from bus import subjects
 from bus.connection import Bus
-from bus.errors import BusError
+from bus.errors import Conflict
 from bus.follow import follow
-from bus.layout import STREAMS, declare
+from bus.headers import EXPECTED
+from bus.layout import declare
+from bus.leaders import replace_leader
 from bus.link import BusConfig
 from bus.objects import Objects
-from schemas.job import State
-from schemas.requests import Submit, Submitted
-from schemas.spec import JobSpec
-from schemas.worker import Capacity
 from services.archive.config import ArchiveConfig
 from services.archive.service import run as run_archive
 from services.scheduler.config import SchedulerConfig
 from services.scheduler.service import run as run_scheduler
 from services.upload.config import UploadConfig
 from services.upload.service import run as run_upload
-from tests.integration.cluster import NAMES, Cluster, cluster, current, leader_of
-from tests.integration.house import PATIENCE, SMALL, House, dummy, once, zipped
+from tests.integration.cluster import NAMES, Cluster, cluster, leader_of
+from tests.integration.cluster_load import (
+    Load,
+    agent,
+    caught_up,
+    lead,
+    nothing_is_lost,
+    printer,
+    until,
+)
+from tests.integration.house import PATIENCE, House, once
 
 READERS = 30
 LATE = b"x" * 300_000
 LINES = 800
-PRINTER = f"""\
-import time
-for number in range({LINES}):
-    print(f"line {{number}}", flush=True)
-    time.sleep(0.015)
-"""
+FIRST = {EXPECTED: "0"}
 
 
 @pytest.fixture
@@ -67,94 +65,13 @@ async def house(servers: Cluster, tmp_path: Path) -> AsyncIterator[House]:
                 task.cancel()
 
 
-def agent(house: House, runtime: str) -> None:
-    """One of a pool of its own, so that each job meets the runtime that it is made for."""
-    config = AgentConfig(
-        name=runtime,
-        work=house.folder / runtime,
-        runtime=runtime,
-        pool=runtime,
-        capacity=Capacity(cpus=8, memory=1 << 40, slots=64),
-    )
-    house.agents.append(house.tasks.create_task(run_agent(house.config, config)))
-
-
-class Load:
-    """Submissions one after the other, each repeated until it is answered."""
-
-    def __init__(self, bus: Bus) -> None:
-        self._bus = bus
-        self.accepted: list[str] = []
-        self.stopping = False
-
-    async def bundle(self) -> str:
-        await Objects(self._bus).put("uploads", "load", once(zipped({"main.py": ""})))
-        return (await self._ask("load", upload="load")).record.bundle
-
-    async def run(self, name: str, bundle: str) -> None:
-        number = 0
-        while not self.stopping:
-            number += 1
-            await self._submit(f"{name}-{number}", bundle)
-            await asyncio.sleep(0.05)
-
-    async def _submit(self, key: str, bundle: str) -> None:
-        while True:
-            try:
-                self.accepted.append((await self._ask(key, bundle=bundle)).record.id)
-                return
-            except BusError:
-                await asyncio.sleep(0.1)
-
-    async def _ask(self, key: str, **source: str) -> Submitted:
-        spec = JobSpec.model_validate(
-            {"resources": SMALL, "environment": dummy(LINES=3), "pool": "dummy"}
-        )
-        asked = Submit(owner="tester", key=key, spec=spec, **source)
-        return await self._bus.request(subjects.request("upload", "submit"), asked, Submitted)
-
-    async def until(self, number: int) -> None:
-        async with asyncio.timeout(PATIENCE):
-            while len(self.accepted) < number:  # noqa: ASYNC110  # no event for it
-                await asyncio.sleep(0.05)
-
-
-async def lead(bus: Bus, stream: str, server: str) -> None:
-    """Hands the stream to that server."""
-    placement = {"placement": {"preferred": server}}
-
-    async def leads() -> bool:
-        if await leader_of(bus, stream) == server:
-            return True
-        await bus.api(f"STREAM.LEADER.STEPDOWN.{stream}", placement)
-        return False
-
-    await until(leads)
-
-
-async def caught_up(bus: Bus) -> None:
-    """Every server has all that any has."""
-    for stream in STREAMS:
-        await until(partial(current, bus, stream.name))
-
-
-async def until(holds: Callable[[], Awaitable[bool]]) -> None:
-    """Also through the errors of an election."""
-    async with asyncio.timeout(PATIENCE):
-        while True:
-            with contextlib.suppress(BusError):
-                if await holds():
-                    return
-            await asyncio.sleep(0.1)
-
-
 async def test_the_leader_is_killed_under_load_and_nothing_is_lost(
     house: House, servers: Cluster
 ) -> None:
     agent(house, "dummy")
     agent(house, "process")
-    printer = await house.submit({"main.py": PRINTER}, pool="process")
-    await house.printed(await house.running(printer), b"line 20\n")
+    printing = await house.submit(printer(LINES), pool="process")
+    await house.printed(await house.running(printing), b"line 20\n")
     load = Load(house.bus)
     bundle = await load.bundle()
     async with asyncio.TaskGroup() as tasks:
@@ -169,15 +86,7 @@ async def test_the_leader_is_killed_under_load_and_nothing_is_lost(
         load.stopping = True
     await servers.start(NAMES[0])
     await caught_up(house.bus)
-    assert len(set(load.accepted)) == len(load.accepted)
-    for job in load.accepted:
-        record = await house.ended(job)
-        assert (record.state, record.attempt) == (State.SUCCEEDED, 1)
-        assert (await house.log(record)).count(b"\n") == 3
-    record = await house.ended(printer)
-    assert (record.state, record.attempt) == (State.SUCCEEDED, 1)
-    lines = [line for line in (await house.log(record)).splitlines() if line.startswith(b"line")]
-    assert lines == [b"line %d" % number for number in range(LINES)]
+    await nothing_is_lost(house, load.accepted, printing, LINES)
 
 
 async def test_what_was_acknowledged_is_read_also_where_a_server_lags(servers: Cluster) -> None:
@@ -203,3 +112,37 @@ async def test_what_was_acknowledged_is_read_also_where_a_server_lags(servers: C
 async def read(bus: Bus, subject: str) -> int:
     async with asyncio.timeout(PATIENCE):
         return len([one async for one in follow(bus, "JOBS", subject, stop_at_end=True)])
+
+
+async def test_a_write_that_meets_another_one_under_way_waits_for_it(servers: Cluster) -> None:
+    """Refused at once it would be taken for one that came too late; it may be the only one."""
+    subject = "stoker.job.busy.none"
+    async with Bus.connect(BusConfig(servers=servers.urls[1:2])) as bus:
+        await declare(bus, replicas=3)
+        await lead(bus, "JOBS", NAMES[1])
+        await caught_up(bus)
+        others = [servers.processes[name] for name in (NAMES[0], NAMES[2])]
+        for process in others:
+            process.send_signal(signal.SIGSTOP)
+        try:
+            writers = [asyncio.ensure_future(bus.append(subject, b"", FIRST)) for _ in range(2)]
+            await asyncio.wait(writers, timeout=1)
+            assert not any(writer.done() for writer in writers)
+        finally:
+            for process in others:
+                process.send_signal(signal.SIGCONT)
+        results = await asyncio.gather(*writers, return_exceptions=True)
+        assert [type(one) for one in results] in ([int, Conflict], [Conflict, int]), results
+
+
+async def test_a_leader_that_has_lost_count_is_replaced(servers: Cluster) -> None:
+    async with Bus.connect(BusConfig(servers=servers.urls)) as bus:
+        await declare(bus, replicas=3)
+        await lead(bus, "JOBS", NAMES[1])
+        await caught_up(bus)
+        await replace_leader(bus.api, "stoker.job.any.none")
+        await until(partial(is_led_by, bus, "JOBS", (NAMES[0], NAMES[2])))
+
+
+async def is_led_by(bus: Bus, stream: str, servers: tuple[str, ...]) -> bool:
+    return await leader_of(bus, stream) in servers

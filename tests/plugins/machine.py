@@ -70,12 +70,28 @@ def no_dockerd() -> str | None:
     return None
 
 
+@cache
+def no_netns() -> str | None:
+    """Tried out: in a container root may lack the right."""
+    if os.geteuid() != 0 or not all(map(shutil.which, ("ip", "nsenter"))):
+        return "nobody may make a network here"
+    space = f"stkt{os.getpid()}"
+    try:
+        for words in (["add", space], ["del", space]):
+            command = ["ip", "netns", *words]
+            subprocess.run(command, capture_output=True, timeout=ENGINE_SECONDS, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return "a network cannot be made here"
+    return None
+
+
 NEEDS: dict[str, Callable[[], str | None]] = {
     "docker": no_engine,
     "dockerd": no_dockerd,
     "browser": no_browser,
     "nats_cli": no_nats_cli,
     "mounts": no_mounts,
+    "netns": no_netns,
     "faketime": no_faketime,
 }
 
