@@ -33,7 +33,13 @@ class AgentConfig:
     base_image: str | None = None
     """Of plain bundles, in the docker runtime; may hold ``{python}``."""
     template: Path | None = None
-    """The Dockerfile that plain bundles with packages are built by, instead of deploy/job's."""
+    """The script that installs the packages of plain bundles, instead of deploy/job's."""
+    dockerfiles: bool = False
+    """Whether bundles may bring a Dockerfile: building one gives it rights that no job has."""
+    networks: tuple[str, ...] = ("none", "outbound", "full")
+    """Those that jobs may ask for."""
+    install_network: str = "outbound"
+    """Over which packages are installed; ``full`` for a package index at a private address."""
     engine: str | None = None
     """The Docker engine's socket."""
     environment: dict[str, str] = field(default_factory=dict)

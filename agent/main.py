@@ -69,8 +69,13 @@ def docker_runtime(config: AgentConfig) -> Runtime:
     from agent.runtimes.docker_environment import BASE, TEMPLATE_PATH, Bases
     from agent.runtimes.docker_runtime import DockerConfig, DockerRuntime
 
-    bases = Bases(config.base_image or BASE, config.template or TEMPLATE_PATH)
-    docker = DockerConfig(config.engine or SOCKET, bases)
+    bases = Bases(config.base_image or BASE, config.template or TEMPLATE_PATH, config.dockerfiles)
+    docker = DockerConfig(
+        config.engine or SOCKET,
+        bases,
+        networks=config.networks,
+        install_network=config.install_network,
+    )
     return DockerRuntime(config.work, config.name, docker)
 
 

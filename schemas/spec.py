@@ -26,7 +26,8 @@ ARGUMENTS_BYTES = 128 * 1024
 """All arguments and environment entries together; Linux allows a few times as much."""
 ENVIRONMENT_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
 
-Network = Literal["none", "full"]
+Network = Literal["none", "outbound", "full"]
+"""``outbound``: the internet, but no private, link-local or metadata address."""
 
 
 def parse_size(text: str | int) -> int:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import platform
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import stoker
 from schemas.ids import NAME_TOKEN
-from schemas.spec import parse_size
+from schemas.spec import Network, parse_size
 from stoker import config
 from stoker.answers import StokerError
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 AUTO = "auto"
 RUNTIMES = ("docker", "process", "dummy")
 LONGEST_NAME = 63
+POLICY = ("pool", "base_image", "template", "dockerfiles", "networks", "install_network")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,9 @@ class AgentFlags:
     work: Path | None = None
     base_image: str | None = None
     template: Path | None = None
+    dockerfiles: bool | None = None
+    networks: tuple[str, ...] | None = None
+    install_network: str | None = None
     slots: int | None = None
     cpus: float | None = None
     memory: str | int | None = None
@@ -51,8 +55,9 @@ class AgentFlags:
         for name in ("work", "credentials", "template"):
             if values.get(name):
                 values[name] = Path(values[name]).expanduser()
-        if values.get("servers"):
-            values["servers"] = tuple(values["servers"])
+        for name in ("servers", "networks"):
+            if values.get(name):
+                values[name] = tuple(values[name])
         given = {name: value for name, value in flags.items() if value is not None}
         return cls(**{**values, **given})
 
@@ -71,6 +76,7 @@ async def agent_config(flags: AgentFlags, work: Path) -> AgentConfig:
     for value in (name, flags.pool or name):
         if not NAME_TOKEN.match(value):
             raise StokerError(f"{value!r} is no name: use a-z, 0-9 and '-', at most 63")
+    check_networks((*(flags.networks or ()), flags.install_network or "full"))
     work = (flags.work or work).absolute()
     kept = size_of("keep_outputs", flags.keep_outputs)
     return AgentConfig(
@@ -84,7 +90,7 @@ async def agent_config(flags: AgentFlags, work: Path) -> AgentConfig:
         engine=os.environ.get("DOCKER_HOST") or None,
         version=stoker.__version__,
         outputs=OutputBounds() if kept is None else OutputBounds(size=kept),
-        **flags.said("pool", "base_image", "template"),
+        **flags.said(*POLICY),
     )
 
 
@@ -93,6 +99,13 @@ def size_of(field: str, asked: str | int | None) -> int | None:
         return None if asked is None else parse_size(asked)
     except ValueError as error:
         raise StokerError(f"{field}: {error}") from None
+
+
+def check_networks(names: Iterable[str]) -> None:
+    known = get_args(Network)
+    for name in names:
+        if name not in known:
+            raise StokerError(f"there is no network {name!r}; write some of {', '.join(known)}")
 
 
 def host_token() -> str:

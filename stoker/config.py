@@ -22,7 +22,9 @@ ADDRESS_FILE = "up.json"
 AGENT_FIELDS = frozenset(
     {"name", "pool", "labels", "runtime", "work", "capacity", "base_image", "servers"}
 )
-AGENT_FIELDS_TOO = frozenset({"credentials", "template", "keep_outputs"})
+AGENT_FIELDS_TOO = frozenset(
+    {"credentials", "template", "keep_outputs", "dockerfiles", "networks", "install_network"}
+)
 CAPACITY_FIELDS = frozenset({"cpus", "memory", "gpus", "slots"})
 
 

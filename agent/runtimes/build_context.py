@@ -6,32 +6,54 @@ import os
 import stat
 import tarfile
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 
 BLOCK = tarfile.BLOCKSIZE
 READ_BYTES = 256 << 10
-TEMPLATE = ".stoker.Dockerfile"
-"""Name of the template in a context that may hold a Dockerfile of somebody else's."""
 
 
-def files_context(files: Mapping[str, bytes]) -> Iterator[bytes]:
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the files of a context come to lie, and whose they are."""
+
+    folder: str = ""
+    """In front of every name, with its slash."""
+    owner: int = 0
+
+
+TOP = Place()
+
+
+def files_context(files: Mapping[str, bytes], place: Place = TOP) -> Iterator[bytes]:
     """A tar of these contents alone."""
+    yield from opening(place)
+    folders = {parent.as_posix() for name in files for parent in PurePosixPath(name).parents}
+    for folder in sorted(folders - {"."}):
+        yield header(folder, 0, 0o755, place, tarfile.DIRTYPE)
     for name, data in sorted(files.items()):
-        yield header(name, len(data), 0o644) + data + padding(len(data))
+        yield header(name, len(data), 0o644, place) + data + padding(len(data))
     yield bytes(2 * BLOCK)
 
 
-def folder_context(folder: Path, extra: Mapping[str, bytes]) -> Iterator[bytes]:
+def folder_context(folder: Path, extra: Mapping[str, bytes], place: Place = TOP) -> Iterator[bytes]:
     """A tar of a whole bundle, with ``extra`` files on top."""
+    yield from opening(place)
     for path in sorted(walk(folder)):
         status = path.lstat()
         name = path.relative_to(folder).as_posix()
         if stat.S_ISDIR(status.st_mode):
-            yield header(name, 0, 0o755, tarfile.DIRTYPE)
+            yield header(name, 0, 0o755, place, tarfile.DIRTYPE)
         elif stat.S_ISREG(status.st_mode):
-            yield header(name, status.st_size, stat.S_IMODE(status.st_mode))
+            yield header(name, status.st_size, stat.S_IMODE(status.st_mode), place)
             yield from contents(path, status.st_size)
-    yield from files_context(extra)
+    yield from files_context(extra, place)
+
+
+def opening(place: Place) -> Iterator[bytes]:
+    """The folder itself, where it has to be made."""
+    if place.folder:
+        yield header("", 0, 0o755, place, tarfile.DIRTYPE)
 
 
 def walk(folder: Path) -> Iterator[Path]:
@@ -53,10 +75,13 @@ def contents(path: Path, size: int) -> Iterator[bytes]:
         yield padding(size)
 
 
-def header(name: str, size: int, mode: int, kind: bytes = tarfile.REGTYPE) -> bytes:
-    # No owner and no time of its own, so that the engine's layer cache finds it again.
-    info = tarfile.TarInfo(name)
+def header(
+    name: str, size: int, mode: int, place: Place = TOP, kind: bytes = tarfile.REGTYPE
+) -> bytes:
+    # No time of its own, so that the engine's layer cache finds it again.
+    info = tarfile.TarInfo(place.folder + name)
     info.size, info.mode, info.type = size, mode, kind
+    info.uid = info.gid = place.owner
     return info.tobuf(tarfile.GNU_FORMAT)
 
 

@@ -16,11 +16,15 @@ OPEN_FILES = 4096
 """No more than the least that an engine itself may open: it cannot give what it has not."""
 OOM_SCORE = 500
 """The kernel takes a job before it takes the agent."""
-NETWORKS = {"none": "none", "full": "bridge"}
+OUTBOUND, FULL = "stoker-outbound", "bridge"
+NETWORKS = {"none": "none", "outbound": OUTBOUND, "full": FULL}
+"""Of a job, and of the engine."""
 
 
 OWNER = "stoker.owner"
 """Label of all that an agent makes: nobody else removes it."""
+INSTALLS = "stoker.installs"
+"""Label of a container that installs packages: the agent that waits for it."""
 
 
 def owner_of(worker: str, work: Path) -> str:
@@ -71,30 +75,35 @@ def labels(launch: Launch) -> dict[str, str]:
 def host_settings(launch: Launch) -> dict[str, Any]:
     limits = launch.limits
     cpus = min(limits.cpus, launch.details.get("cpus") or limits.cpus)
+    host = hardened(limits.memory, limits.pids, cpus)
     return {
-        "Init": True,
+        **host,
         "ReadonlyRootfs": True,
         # Programs compile into /tmp and run what they made: it stays executable.
         "Tmpfs": {"/tmp": f"rw,exec,nosuid,nodev,mode=1777,size={limits.memory}"},
         "Mounts": [bind(f"{launch.folder}/job", JOB), bind(f"{launch.folder}/outputs", OUTPUTS)],
+        "NetworkMode": NETWORKS[launch.network],
+        "ShmSize": limits.shm,
+        "Ulimits": [*host["Ulimits"], ulimit("fsize", limits.disk)],
+        "DeviceRequests": device_requests(limits.gpus, launch.details.get("gpus", ())),
+    }
+
+
+def hardened(memory: int, pids: int, cpus: float) -> dict[str, Any]:
+    """What holds for whatever runs code that is not ours; ``cpus`` 0 for all."""
+    return {
+        "Init": True,
         "CapDrop": ["ALL"],
         "SecurityOpt": ["no-new-privileges"],
         "IpcMode": "private",
-        "NetworkMode": NETWORKS[launch.network],
-        "PidsLimit": limits.pids,
-        "Memory": limits.memory,
-        "MemorySwap": limits.memory,
+        "PidsLimit": pids,
+        "Memory": memory,
+        "MemorySwap": memory,
         "NanoCpus": int(cpus * 1e9),
-        "ShmSize": limits.shm,
-        "Ulimits": [
-            ulimit("nofile", OPEN_FILES),
-            ulimit("core", 0),
-            ulimit("fsize", limits.disk),
-        ],
+        "Ulimits": [ulimit("nofile", OPEN_FILES), ulimit("core", 0)],
         "OomScoreAdj": OOM_SCORE,
-        # The shim's spool is the log; a driver would write every byte once more.
+        # Whoever attached keeps the output; a driver would write every byte once more.
         "LogConfig": {"Type": "none"},
-        "DeviceRequests": device_requests(limits.gpus, launch.details.get("gpus", ())),
     }
 
 

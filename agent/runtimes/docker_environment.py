@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from agent.runtimes.build_context import TEMPLATE, files_context, folder_context
+from agent.runtimes.build_context import Place, files_context, folder_context
 from agent.runtimes.choice import DOCKERFILE, PLAIN, CannotRead, Choice, choose
-from agent.runtimes.docker_images import Build, Images, say
+from agent.runtimes.docker_container import JOB_USER
+from agent.runtimes.docker_images import Build, Images, image_name, say
+from agent.runtimes.docker_install import FOLDER, SCRIPT, Install
 from agent.runtimes.docker_threads import Threads
 from agent.runtimes.protocol import CannotPrepare, Output
 from schemas.job import Environment
 from schemas.spec import JobSpec
 
-TEMPLATE_PATH = Path(__file__).resolve().parents[2] / "deploy" / "job" / DOCKERFILE
+TEMPLATE_PATH = Path(__file__).resolve().parents[2] / "deploy" / "job" / "install.sh"
+PACKAGES = Place(f"{FOLDER.lstrip('/')}/", JOB_USER)
 BASE = "python:{python}-slim"
+NO_DOCKERFILES = (
+    "the bundle has a Dockerfile, and this pool builds none: name its packages in a"
+    " requirements.txt, or an image with --image"
+)
 PYTHON = "3.12"
 """Where the job does not ask for one."""
 
@@ -30,6 +37,9 @@ class Bases:
     image: str = BASE
     """A name, or a pattern with ``{python}`` in it."""
     template: Path = TEMPLATE_PATH
+    """The script that installs their packages."""
+    dockerfiles: bool = True
+    """Whether bundles may bring a Dockerfile: building one gives it rights that no job has."""
 
     def name(self, spec: JobSpec) -> str:
         if spec.image:
@@ -60,7 +70,11 @@ class Ready:
 class Environments:
     """Finds or makes the image for a bundle."""
 
-    def __init__(self, images: Images, threads: Threads, bases: Bases) -> None:
+    def __init__(
+        self, images: Images, threads: Threads, bases: Bases, network: Callable[[], str]
+    ) -> None:
+        """``network``: over which packages are installed; blocking."""
+        self._network = network
         self._images = images
         self._threads = threads
         self._bases = bases
@@ -73,6 +87,8 @@ class Environments:
             raise CannotPrepare(str(error)) from error
         base = self._bases.name(wish.spec)
         if choice.source == DOCKERFILE:
+            if not self._bases.dockerfiles:
+                raise CannotPrepare(NO_DOCKERFILES)
             return await self._own_dockerfile(wish, choice, base, output)
         found = await self._images.pulled(base, output)
         check_python(found, base, wish.spec.python)
@@ -80,20 +96,24 @@ class Environments:
             key = str(found["Id"]).removeprefix("sha256:")[:32]
             tell(output, choice, base, key, "nothing to build")
             return Ready(environment(choice, base, key, True, found["Id"]), found["Id"])
-        return await self._from_template(wish, choice, base, str(found["Id"]), output)
+        return await self._from_template(wish, choice, base, found, output)
 
     async def _from_template(
-        self, wish: Wish, choice: Choice, base: str, base_id: str, output: Output
+        self, wish: Wish, choice: Choice, base: str, found: dict[str, Any], output: Output
     ) -> Ready:
-        template = await self._threads.run(self._bases.template.read_bytes)
-        parts = [base_id.encode(), template, *flat(choice.files)]
+        script = await self._threads.run(self._bases.template.read_bytes)
+        parts = [str(found["Id"]).encode(), script, *flat(choice.files)]
+        files = {**choice.files, SCRIPT: script}
         if choice.whole:
             parts.append(wish.bundle.encode())
-            context = partial(folder_context, wish.files, {**choice.files, TEMPLATE: template})
+            context = partial(folder_context, wish.files, files, PACKAGES)
         else:
-            context = partial(files_context, {**choice.files, TEMPLATE: template})
-        build = Build(key_of(parts), context, TEMPLATE, {"BASE": base_id})
-        return await self._built(build, choice, base, output)
+            context = partial(files_context, files, PACKAGES)
+        network = await self._threads.run(self._network)
+        install = Install(key_of(parts), found, context, network)
+        await self._tell(choice, base, install.key, output)
+        image, cached = await self._images.installed(install, output)
+        return Ready(environment(choice, base, install.key, cached, image), image)
 
     async def _own_dockerfile(self, wish: Wish, choice: Choice, base: str, output: Output) -> Ready:
         text = await self._threads.run((wish.files / DOCKERFILE).read_bytes)
@@ -110,10 +130,13 @@ class Environments:
         return Ready(ready.environment, ready.image, own)
 
     async def _built(self, build: Build, choice: Choice, base: str, output: Output) -> Ready:
-        there = await self._images.find(build.tag)
-        tell(output, choice, base, build.key, "cached" if there else "not built yet")
+        await self._tell(choice, base, build.key, output)
         image, cached = await self._images.built(build, output)
         return Ready(environment(choice, base, build.key, cached, image), image)
+
+    async def _tell(self, choice: Choice, base: str, key: str, output: Output) -> None:
+        there = await self._images.find(image_name(key))
+        tell(output, choice, base, key, "cached" if there else "not built yet")
 
 
 def environment(choice: Choice, base: str, key: str, cached: bool, image: str) -> Environment:

@@ -7,8 +7,9 @@ import contextlib
 import json
 import re
 import weakref
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from agent.runtimes.docker_container import OWNER
@@ -21,6 +22,7 @@ from agent.runtimes.docker_engine import (
     json_lines,
     out_of_space,
 )
+from agent.runtimes.docker_install import Failed, Install, Installer, Limits, TooMuch
 from agent.runtimes.docker_leftovers import ENVIRONMENT, REPOSITORY, Leftovers
 from agent.runtimes.docker_threads import Threads
 from agent.runtimes.protocol import CannotPrepare, Output
@@ -32,6 +34,8 @@ AT_ONE_TIME = 2
 CPU_PERIOD = 100_000
 STEP = re.compile(r"^Step \d+/\d+ : ([A-Z]+)")
 LAYER = re.compile(r"^ ---> ([0-9a-f]{12})$")
+LONGEST = 64 << 10
+"""Bytes of a line without an end that are remembered."""
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 Say = Callable[[str], None]
@@ -47,20 +51,11 @@ class Build:
     dockerfile: str = "Dockerfile"
     arguments: dict[str, str] = field(default_factory=dict)
 
-    @property
-    def tag(self) -> str:
-        return f"{REPOSITORY}:{self.key}"
-
 
 @dataclass(frozen=True, slots=True)
-class BuildLimits:
-    """What a build may use."""
+class BuildLimits(Limits):
+    """What a build may use, and what stays of it."""
 
-    seconds: float = 3600.0
-    memory: int = 8 << 30
-    """Bytes; swap is not on top of it."""
-    cpus: float = 0.0
-    """0: all."""
     kept: int = 50
     """Built environments that stay on the machine; the longest unused go first."""
 
@@ -75,6 +70,7 @@ class Images:
         self._threads = threads
         self._limits = limits
         self._leftovers = leftovers
+        self._installer = Installer(engine, threads, limits)
         self._turns = asyncio.Semaphore(AT_ONE_TIME)
         self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
 
@@ -100,18 +96,28 @@ class Images:
 
     async def built(self, build: Build, output: Output) -> tuple[str, bool]:
         """The image's id, and whether it was there already; raises ``CannotPrepare``."""
-        await self._threads.run(self._leftovers.used, build.key)
-        found = await self.find(build.tag)
+        return await self._made(build.key, output, partial(self._build, build, output))
+
+    async def installed(self, install: Install, output: Output) -> tuple[str, bool]:
+        """Likewise, of packages on a base image."""
+        return await self._made(install.key, output, partial(self._install, install, output))
+
+    async def _made(
+        self, key: str, output: Output, make: Callable[[], Awaitable[None]]
+    ) -> tuple[str, bool]:
+        await self._threads.run(self._leftovers.used, key)
+        name = image_name(key)
+        found = await self.find(name)
         if found is not None:
             return str(found["Id"]), True
-        async with self._alone(build.tag, say(output)):
-            found = await self.find(build.tag)
+        async with self._alone(name, say(output)):
+            found = await self.find(name)
             if found is not None:
                 return str(found["Id"]), True
-            await self._build(build, output)
-            found = await self.find(build.tag)
+            await make()
+            found = await self.find(name)
         if found is None:
-            raise gone(build.tag)
+            raise gone(name)
         return str(found["Id"]), False
 
     @contextlib.asynccontextmanager
@@ -156,13 +162,28 @@ class Images:
         finally:
             await asyncio.shield(self._threads.run(self._leftovers.built, build.key, heard.layer))
 
+    async def _install(self, install: Install, output: Output) -> None:
+        heard = Heard(output)
+        name, labels = image_name(install.key), self._labels(install.key)
+        try:
+            await self._installer.run(install, name, labels, heard.take)
+        except TooMuch as error:
+            raise CannotPrepare(str(error), Reason.BUILD_FAILED) from error
+        except (Failed, EngineError) as error:
+            full = out_of_space(f"{heard.error} {error}")
+            reason = Reason.DISK_FULL if full else Reason.BUILD_FAILED
+            raise CannotPrepare(heard.error or str(error), reason) from error
+
+    def _labels(self, key: str) -> dict[str, str]:
+        return {ENVIRONMENT: key, OWNER: self._leftovers.owner}
+
     def _build_query(self, build: Build) -> Query:
         limits = self._limits
         return {
-            "t": build.tag,
+            "t": image_name(build.key),
             "dockerfile": build.dockerfile,
             "buildargs": json.dumps(build.arguments),
-            "labels": json.dumps({ENVIRONMENT: build.key, OWNER: self._leftovers.owner}),
+            "labels": json.dumps(self._labels(build.key)),
             "rm": 1,
             "forcerm": 1,
             "memory": limits.memory,
@@ -198,6 +219,10 @@ def begin(link: Link, path: str, query: Query, body: Body) -> Callable[[], Any]:
     return lambda: next(batches, None)
 
 
+def image_name(key: str) -> str:
+    return f"{REPOSITORY}:{key}"
+
+
 def gone(name: str) -> CannotPrepare:
     return CannotPrepare(f"the image {name} was there and is gone", Reason.IMAGE_UNAVAILABLE)
 
@@ -223,10 +248,21 @@ class Heard:
     def __init__(self, output: Output) -> None:
         self._output = output
         self._own_layers = False
+        self._rest = b""
         self.error = ""
         """The line that says why it failed: the last that begins like pip's errors."""
         self.layer = ""
         """The last layer that was made so far; empty once the image is whole."""
+
+    def take(self, data: bytes) -> None:
+        """Of a program's output, cut anywhere."""
+        self._output(Stream.BUILD, data)
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        self._rest = self._rest[-LONGEST:]
+        for line in lines:
+            text = COLOUR.sub("", line.decode("utf-8", "replace"))
+            if text.lstrip().startswith("ERROR:"):
+                self.error = text.strip().removeprefix("ERROR:").strip()
 
     def hear(self, text: str) -> None:
         write(self._output, text)

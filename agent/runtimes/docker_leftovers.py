@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.folder import AttemptFolder
-from agent.runtimes.docker_container import OWNER, owner_of
+from agent.runtimes.docker_container import INSTALLS, OWNER, owner_of
 from agent.runtimes.docker_engine import Engine, EngineError
 from agent.surplus import HOUR, Rule, Thing, going
 
@@ -84,6 +84,8 @@ class Leftovers:
 
     def drop_unfinished(self) -> None:
         """What builds left whose agent died. Called before there are new ones."""
+        for container in self._mine(f"{INSTALLS}={self.owner}"):
+            self._engine.remove(container["Id"])
         for note in self._uses.glob(f"*{UNFINISHED}"):
             self.built(note.name.removesuffix(UNFINISHED), note.read_text())
 

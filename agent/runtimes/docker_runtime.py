@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from agent.folder import AttemptFolder
-from agent.runtimes.docker_container import JOB_USER, OUTPUTS
+from agent.runtimes.docker_container import FULL, JOB_USER, NETWORKS, OUTPUTS
 from agent.runtimes.docker_engine import SOCKET, Engine, EngineError
 from agent.runtimes.docker_environment import Bases, Environments, Ready, Wish
 from agent.runtimes.docker_images import BuildLimits, Images
 from agent.runtimes.docker_leftovers import Leftovers
+from agent.runtimes.docker_network import NoNetwork, Outbound
 from agent.runtimes.docker_sibling import SiblingHosts, misplaced, own_container
 from agent.runtimes.docker_threads import Threads
 from agent.runtimes.program import limits_of, program_environment
@@ -36,6 +37,10 @@ class DockerConfig:
     """Path of its socket, or a ``unix://`` address."""
     bases: Bases = field(default_factory=Bases)
     builds: BuildLimits = field(default_factory=BuildLimits)
+    networks: tuple[str, ...] = tuple(NETWORKS)
+    """Those that a job may ask for."""
+    install_network: str = "outbound"
+    """Over which packages are installed; ``full`` where ``outbound`` cannot be had."""
 
 
 class DockerRuntime(ShimRuntime):
@@ -52,8 +57,13 @@ class DockerRuntime(ShimRuntime):
         self._threads = Threads()
         rule = Rule(kept=config.builds.kept)
         self._leftovers = Leftovers(self._engine, worker, work, rule)
+        self._networks = config.networks
+        self._outbound = Outbound(self._engine)
         images = Images(self._engine, self._threads, config.builds, self._leftovers)
-        self._environments = Environments(images, self._threads, config.bases)
+        self._install_network = config.install_network
+        self._environments = Environments(
+            images, self._threads, config.bases, self._network_of_installs
+        )
         self._siblings: SiblingHosts | None = None
         self._cpus = 0.0
         self._root: Path | None = None
@@ -77,6 +87,7 @@ class DockerRuntime(ShimRuntime):
         grant, folder = preparation.grant, preparation.folder
         wish = Wish(grant.bundle, folder.job, grant.spec)
         try:
+            await self._threads.run(self._check_network, grant.spec.network)
             ready = await self._environments.ready(wish, output)
         except EngineError as error:
             raise CannotPrepare(str(error), Reason.AGENT_ERROR) from error
@@ -99,6 +110,23 @@ class DockerRuntime(ShimRuntime):
     async def close(self) -> None:
         await super().close()
         self._threads.close()
+
+    def _network_of_installs(self) -> str:
+        try:
+            return self._outbound.ensure() if self._install_network == "outbound" else FULL
+        except NoNetwork as error:
+            log.warning("packages are installed over the engine's bridge: %s", error)
+            return FULL
+
+    def _check_network(self, asked: str) -> None:
+        if asked not in self._networks:
+            allowed = ", ".join(self._networks)
+            raise CannotPrepare(f"this pool gives no network {asked}; it gives {allowed}")
+        if asked == "outbound":
+            try:
+                self._outbound.ensure()
+            except NoNetwork as error:
+                raise CannotPrepare(str(error)) from error
 
     def _look(self) -> str | None:
         if "://" in self._engine.path:

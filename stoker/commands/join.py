@@ -45,7 +45,15 @@ def agent(
         typer.Option(envvar="STOKER_BASE_IMAGE", show_envvar=False, help="Of plain bundles."),
     ] = None,
     template: Annotated[
-        Path | None, typer.Option(help="Dockerfile that bundles with packages are built by.")
+        Path | None, typer.Option(help="Script that installs the packages of bundles.")
+    ] = None,
+    dockerfiles: Annotated[
+        bool | None,
+        typer.Option(
+            "--dockerfiles/--no-dockerfiles",
+            help="Build bundles' own Dockerfiles: with root's rights in the build.",
+            show_default=False,
+        ),
     ] = None,
     slots: Annotated[int | None, typer.Option(min=1, help="Jobs at one time.")] = None,
     cpus: Annotated[float | None, typer.Option(min=0.1, help="Cores to give away.")] = None,
@@ -72,6 +80,7 @@ def agent(
         work=work,
         base_image=base_image,
         template=template,
+        dockerfiles=dockerfiles,
         slots=slots,
         cpus=cpus,
         memory=memory,

@@ -55,7 +55,9 @@ def submit(
             show_default=False,
         ),
     ] = None,
-    network: Annotated[str | None, Option(help="none or full.")] = None,
+    network: Annotated[
+        str | None, Option(help="none, outbound (the internet alone) or full.")
+    ] = None,
     python: Annotated[str | None, Option(help="Version, such as 3.12.")] = None,
     image: Annotated[str | None, Option(help="Base image instead of the pool's.")] = None,
     env: Annotated[

@@ -12,6 +12,9 @@ from stoker import config
 if TYPE_CHECKING:
     from stoker.stack import UpConfig
 
+OWN_MACHINE = {"dockerfiles": True}
+"""Who starts everything on a machine lets it build Dockerfiles, too."""
+
 Data = Annotated[
     Path | None, typer.Option(help="Folder for all it keeps (or STOKER_DATA).", show_default=False)
 ]
@@ -55,7 +58,7 @@ def up(
         page=(host, port, tuple(allow_host or ())),
         nats_port=nats_port,
         nats_binary=nats_server,
-        agent={"runtime": runtime, "base_image": base_image, "slots": slots},
+        agent={"runtime": runtime, "base_image": base_image, "slots": slots, **OWN_MACHINE},
     )
     raise typer.Exit(session.run(asked, browser=browser))
 
@@ -81,7 +84,7 @@ def demo(
         page=("127.0.0.1", port, ()),
         nats_port=nats_port,
         nats_binary=nats_server,
-        agent={"runtime": runtime, "base_image": base_image, "slots": slots},
+        agent={"runtime": runtime, "base_image": base_image, "slots": slots, **OWN_MACHINE},
     )
     raise typer.Exit(session.run(asked, browser=browser, demo=True, once=once))
 

@@ -237,7 +237,7 @@ function size(count) {
 
 function summarize() {
   const gpus = Number(field("gpus").value) ? `, ${count(Number(field("gpus").value), "GPU")}` : "";
-  $("more-summary").textContent = `${field("cpus").value} CPU, ${field("memory").value} memory${gpus}, ${field("timeout").value ? `at most ${field("timeout").value}` : "no time limit"}, network ${field("network").value === "none" ? "off" : "on"}`;
+  $("more-summary").textContent = `${field("cpus").value} CPU, ${field("memory").value} memory${gpus}, ${field("timeout").value ? `at most ${field("timeout").value}` : "no time limit"}, network ${field("network").selectedOptions[0]?.text ?? "off"}`;
 }
 
 // ---- wiring ----

@@ -96,7 +96,7 @@ export function showAsked(job) {
     ["Environment", Object.entries(spec.environment).map(([name, value]) => h("div", { class: "mono" }, `${name}=${value}`))],
     ["Resources", `${count(cpus, "CPU")}, ${bytes(memory)} memory, ${gpus ? count(gpus, "GPU") : "no GPU"}, ${bytes(shm)} shared memory, ${bytes(disk)} disk`],
     ["Time limit", spec.timeout ? duration(spec.timeout) : "none"],
-    ["Network", spec.network === "none" ? "off" : "on"],
+    ["Network", { none: "off", outbound: "internet only", full: "everything" }[spec.network]],
     ["Pool", spec.pool],
     ["Priority", spec.priority || ""],
     ["Retries", retries],
