@@ -40,6 +40,8 @@ class AgentConfig:
     """Those that jobs may ask for."""
     install_network: str = "outbound"
     """Over which packages are installed; ``full`` for a package index at a private address."""
+    sandbox: str = ""
+    """What runs the engine's containers, such as gVisor's ``runsc``; empty for its default."""
     engine: str | None = None
     """The Docker engine's socket."""
     environment: dict[str, str] = field(default_factory=dict)

@@ -75,6 +75,7 @@ def docker_runtime(config: AgentConfig) -> Runtime:
         bases,
         networks=config.networks,
         install_network=config.install_network,
+        sandbox=config.sandbox,
     )
     return DockerRuntime(config.work, config.name, docker)
 

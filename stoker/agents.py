@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 AUTO = "auto"
 RUNTIMES = ("docker", "process", "dummy")
 LONGEST_NAME = 63
-POLICY = ("pool", "base_image", "template", "dockerfiles", "networks", "install_network")
+POLICY = ("pool", "base_image", "template", "dockerfiles", "networks", "install_network", "sandbox")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,7 @@ class AgentFlags:
     dockerfiles: bool | None = None
     networks: tuple[str, ...] | None = None
     install_network: str | None = None
+    sandbox: str | None = None
     slots: int | None = None
     cpus: float | None = None
     memory: str | int | None = None

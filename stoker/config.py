@@ -23,7 +23,15 @@ AGENT_FIELDS = frozenset(
     {"name", "pool", "labels", "runtime", "work", "capacity", "base_image", "servers"}
 )
 AGENT_FIELDS_TOO = frozenset(
-    {"credentials", "template", "keep_outputs", "dockerfiles", "networks", "install_network"}
+    {
+        "credentials",
+        "template",
+        "keep_outputs",
+        "dockerfiles",
+        "networks",
+        "install_network",
+        "sandbox",
+    }
 )
 CAPACITY_FIELDS = frozenset({"cpus", "memory", "gpus", "slots"})
 

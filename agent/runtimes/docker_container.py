@@ -40,7 +40,8 @@ def settings(launch: Launch) -> dict[str, Any]:
     """The body of the engine's ``/containers/create``.
 
     Of ``launch.details``: ``image`` (id), ``user``, ``own_command`` (run what the image names, with
-    the command as its arguments), ``cpus`` (what the engine has), ``gpus`` (ids).
+    the command as its arguments), ``cpus`` (what the engine has), ``gpus`` (ids), ``sandbox`` (the
+    engine's name of what runs the container; empty for its default).
     """
     own = bool(launch.details.get("own_command"))
     body: dict[str, Any] = {
@@ -78,6 +79,7 @@ def host_settings(launch: Launch) -> dict[str, Any]:
     host = hardened(limits.memory, limits.pids, cpus)
     return {
         **host,
+        "Runtime": launch.details.get("sandbox", ""),
         "ReadonlyRootfs": True,
         # Programs compile into /tmp and run what they made: it stays executable.
         "Tmpfs": {"/tmp": f"rw,exec,nosuid,nodev,mode=1777,size={limits.memory}"},

@@ -64,13 +64,18 @@ class Images:
     """The images of one engine."""
 
     def __init__(
-        self, engine: Engine, threads: Threads, limits: BuildLimits, leftovers: Leftovers
+        self,
+        engine: Engine,
+        threads: Threads,
+        limits: BuildLimits,
+        leftovers: Leftovers,
+        sandbox: str = "",
     ) -> None:
         self._engine = engine
         self._threads = threads
         self._limits = limits
         self._leftovers = leftovers
-        self._installer = Installer(engine, threads, limits)
+        self._installer = Installer(engine, threads, limits, sandbox)
         self._turns = asyncio.Semaphore(AT_ONE_TIME)
         self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
 

@@ -101,7 +101,8 @@ DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 class Installer:
     """Makes images in one engine."""
 
-    def __init__(self, engine: Engine, threads: Threads, limits: Limits) -> None:
+    def __init__(self, engine: Engine, threads: Threads, limits: Limits, sandbox: str = "") -> None:
+        self._sandbox = sandbox
         self._engine = engine
         self._threads = threads
         self._limits = limits
@@ -119,6 +120,7 @@ class Installer:
         """
         container = f"stoker-install-{install.key[:12]}-{secrets.token_hex(4)}"
         body = settings(install, self._limits, {**labels, INSTALLS: labels[OWNER]})
+        body["HostConfig"]["Runtime"] = self._sandbox
         creating = asyncio.ensure_future(
             self._call("POST", "/containers/create", {"name": container}, body)
         )

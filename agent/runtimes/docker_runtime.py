@@ -41,6 +41,8 @@ class DockerConfig:
     """Those that a job may ask for."""
     install_network: str = "outbound"
     """Over which packages are installed; ``full`` where ``outbound`` cannot be had."""
+    sandbox: str = ""
+    """The engine's name of what runs the containers, such as ``runsc``; empty for its default."""
 
 
 class DockerRuntime(ShimRuntime):
@@ -58,8 +60,9 @@ class DockerRuntime(ShimRuntime):
         rule = Rule(kept=config.builds.kept)
         self._leftovers = Leftovers(self._engine, worker, work, rule)
         self._networks = config.networks
+        self._sandbox = config.sandbox
         self._outbound = Outbound(self._engine)
-        images = Images(self._engine, self._threads, config.builds, self._leftovers)
+        images = Images(self._engine, self._threads, config.builds, self._leftovers, config.sandbox)
         self._install_network = config.install_network
         self._environments = Environments(
             images, self._threads, config.bases, self._network_of_installs
@@ -134,6 +137,9 @@ class DockerRuntime(ShimRuntime):
         info = self._engine.call("GET", "/info", timeout=CHECK_SECONDS)
         if info.get("OSType") != "linux":
             return f"the Docker engine runs {info.get('OSType')} containers, not linux ones"
+        known = info.get("Runtimes") or {}
+        if self._sandbox and self._sandbox not in known:
+            return f"the engine has no runtime {self._sandbox}; it has {', '.join(sorted(known))}"
         self._cpus = float(info["NCPU"])
         self._root = Path(info["DockerRootDir"])
         own = own_container(self._engine)
@@ -166,6 +172,7 @@ class DockerRuntime(ShimRuntime):
                 "user": job_user(),
                 "own_command": ready.own_command,
                 "cpus": self._cpus,
+                "sandbox": self._sandbox,
             },
         )
 
