@@ -12,13 +12,14 @@ from collections.abc import Awaitable, Callable
 import uvloop
 
 from benchmarks import table
-from benchmarks.logs import archive, flood, many
+from benchmarks.logs import archive, crowd, flood, many
 from benchmarks.table import Figure
 
 Measure = Callable[[argparse.Namespace], Awaitable[list[Figure]]]
 
 FIGURES: dict[str, tuple[Measure, float]] = {
     "flood": (lambda _: flood.figures(), 240),
+    "crowd": (lambda _: crowd.figures(), 240),
     "many": (lambda _: many.figures(), 420),
     "archive": (lambda asked: archive.figures(asked.gigabytes), 900),
 }
