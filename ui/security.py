@@ -34,13 +34,7 @@ HEADERS = {
 }
 
 
-def content_policy(*, terminal: bool = False) -> str:
-    """The page with the terminal allows inline *styles*: xterm.js colours its rows by them."""
-    style = "'self' 'unsafe-inline'" if terminal else POLICY["style-src"]
-    return "; ".join(f"{name} {value}" for name, value in {**POLICY, "style-src": style}.items())
-
-
-STRICT = content_policy()
+STRICT = "; ".join(f"{name} {value}" for name, value in POLICY.items())
 
 
 @web.middleware

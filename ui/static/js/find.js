@@ -16,7 +16,7 @@ export class Find {
     this.asking?.abort();
     this.matches?.close();
     clearTimeout(this.timer);
-    Object.assign(this, { query: null, numbers: [], count: 0, index: -1, matches: null, timer: null, total: 0 });
+    Object.assign(this, { query: null, numbers: [], count: 0, index: -1, matches: null, timer: null, total: 0, answered: false });
     this.tell();
   }
 
@@ -30,6 +30,7 @@ export class Find {
     if (!query.q) return;
     this.query = query;
     this.matches = new Matches(this.source, query, () => {});
+    this.tell();
     if (await this.ask() && this.count) await this.to(await this.placeOf(from));
   }
 
@@ -40,7 +41,7 @@ export class Find {
     this.asking = asking;
     try {
       const answer = await this.source.search(this.query, asking.signal);
-      Object.assign(this, { numbers: answer.rows, count: answer.count, total: answer.total });
+      Object.assign(this, { numbers: answer.rows, count: answer.count, total: answer.total, answered: true });
       this.tell();
       return true;
     } catch (error) {

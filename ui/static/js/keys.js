@@ -1,7 +1,7 @@
 // Which key does what? Single letters act only where nobody types.
 import { $ } from "./dom.js";
 
-const typing = (target) => target instanceof HTMLElement && (target.isContentEditable || ["INPUT", "SELECT"].includes(target.tagName) || (target.tagName === "TEXTAREA" && !target.classList.contains("xterm-helper-textarea")));
+const typing = (target) => target instanceof HTMLElement && (target.isContentEditable || ["INPUT", "SELECT", "TEXTAREA"].includes(target.tagName));
 
 export function bindKeys(actions) {
   const help = $("help");

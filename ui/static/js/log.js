@@ -141,10 +141,10 @@ export class Log {
 
   showHits(pane) {
     if (pane !== this.active || !pane.find) return;
-    const { query, count: hits, index, numbers, asking } = pane.find;
+    const { query, count: hits, index, answered } = pane.find;
     const place = index < 0 ? "" : `${(index + 1).toLocaleString("en")} of `;
-    const done = numbers.length || asking?.signal.aborted === false;
-    $("hits").textContent = query && done ? (hits ? `${place}${hits.toLocaleString("en")}` : "no hit") : "";
+    const words = hits ? `${place}${hits.toLocaleString("en")}` : "no hit";
+    $("hits").textContent = query ? (answered ? words : "…") : "";
     $("find-next").disabled = $("find-previous").disabled = !hits;
   }
 

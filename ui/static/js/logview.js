@@ -7,6 +7,7 @@ import { drawHead, drawRow, headElement, rowElement } from "./rowview.js";
 const BESIDE = 500; // pixels of rows that are ready above and below
 const JUMP = 3; // views; a longer way is a jump, by the scrollbar
 const REST = 160; // milliseconds without scrolling until the scrollbar is put right
+const BOX = 100000; // pixels
 const NEAR = 2; // pixels from the end that are the end
 
 export class LogView {
@@ -15,6 +16,8 @@ export class LogView {
     Object.assign(this, { outline, look, on });
     this.rows = h("div", { class: "log-rows" });
     this.canvas = h("div", { class: "log-canvas" }, this.rows);
+    this.stuck = headElement();
+    this.stuck.classList.add("stuck");
     this.scroller = h("div", { class: "log-scroll", tabindex: "0", role: "log", "aria-live": "off", "aria-label": "Log" }, this.canvas);
     this.place = { index: 0, offset: 0 };
     this.following = true;
@@ -32,7 +35,7 @@ export class LogView {
     const passive = { passive: true };
     this.scroller.addEventListener("scroll", () => this.scrolled(), passive);
     this.scroller.addEventListener("wheel", (event) => { if (event.deltaY < 0) this.leave(); }, passive);
-    this.rows.addEventListener("click", (event) => this.clicked(event));
+    for (const element of [this.rows, this.stuck]) element.addEventListener("click", (event) => this.clicked(event));
   }
 
   clicked(event) {
@@ -87,6 +90,7 @@ export class LogView {
     const { clientWidth } = this.scroller;
     if (clientWidth !== this.width && this.wrap) this.ruler.forget();
     this.width = clientWidth;
+    this.stuck.style.right = `${this.scroller.offsetWidth - clientWidth}px`;
     this.force = true;
     this.update();
   }
@@ -181,6 +185,15 @@ export class LogView {
     }
     outline.want(this.from, this.to);
     this.settle();
+    this.stick();
+  }
+
+  /** The head of the section in view stays at the top. */
+  stick() {
+    const { outline, place } = this;
+    const top = outline.headed && place.index < outline.length ? outline.at(place.index) : {};
+    this.stuck.hidden = !top.n;
+    if (top.n) this.drawItem(this.stuck, outline.headOf(top.n));
   }
 
   fill() {
@@ -245,6 +258,15 @@ export class LogView {
     return news;
   }
 
+  /** Rows that stay where they are need no painting: the box moves seldom, its padding grows instead. */
+  put(top) {
+    if (!(top - this.base >= 0 && top - this.base < BOX)) {
+      this.base = Math.floor(top - BOX / 2);
+      this.rows.style.top = `${this.base}px`;
+    }
+    this.rows.style.paddingTop = `${top - this.base}px`;
+  }
+
   /** Sets the scrolled height, and the rows so that the place is at the top of the view. */
   settle() {
     const { ruler, scroller, height } = this;
@@ -261,6 +283,6 @@ export class LogView {
     this.lastTop = top;
     let above = this.place.offset;
     for (let index = this.from; index < this.place.index; index += 1) above += ruler.height(index);
-    this.rows.style.top = `${top - above}px`;
+    this.put(top - above);
   }
 }

@@ -34,9 +34,9 @@ export class Outline {
     }
     if (!this.headed) return this.row(index + 1);
     const { build } = this.sizes;
-    if (index === 0) return this.head("build", this.store.build);
+    if (index === 0) return this.headOf(1);
     if (index <= build) return this.row(index);
-    if (index === build + 1) return this.head("run", this.store.total - this.store.build);
+    if (index === build + 1) return this.headOf(this.store.build + 1);
     return this.row(this.store.build + index - build - 1);
   }
 
@@ -46,6 +46,11 @@ export class Outline {
 
   head(section, rows) {
     return { section, rows, folded: this.folded.has(section) };
+  }
+
+  headOf(n) {
+    const section = this.sectionOf(n);
+    return this.head(section, section === "build" ? this.store.build : this.store.total - this.store.build);
   }
 
   sectionOf(n) {

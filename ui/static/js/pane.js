@@ -54,7 +54,7 @@ export class LogPane {
     this.facts = h("span", { class: "pane-facts" });
     this.empty = h("p", { class: "log-empty", hidden: true });
     this.jump = h("button", { type: "button", class: "jump", hidden: true, onclick: () => this.view.goToEnd() }, h("span", {}, ""), h("kbd", {}, "End"));
-    this.element = h("div", { class: "pane" }, h("div", { class: "pane-head" }, this.choice, this.facts), h("div", { class: "pane-body" }, this.view.scroller, this.empty, this.jump));
+    this.element = h("div", { class: "pane" }, h("div", { class: "pane-head" }, this.choice, this.facts), h("div", { class: "pane-body" }, this.view.scroller, this.view.stuck, this.empty, this.jump));
   }
 
   // ---- which log ----
@@ -175,8 +175,8 @@ export class LogPane {
 
   fold(section) {
     const { folded } = this.outline;
-    const to = folded.has(section) ? null : section;
-    this.view.rearrange(() => { if (to) folded.add(section); else folded.delete(section); });
+    const fold = !folded.has(section);
+    this.view.rearrange(() => { if (fold) folded.add(section); else folded.delete(section); });
   }
 
   /** {q, case, stream} or null for all rows. */
@@ -190,6 +190,7 @@ export class LogPane {
     try {
       const index = n && !following ? await matches.placeOf(n) : (await matches.load(0, 500), 0);
       if (this.matching === matches) this.view.rearrange(() => { this.outline.matches = matches; }, index);
+      this.on.changed(this);
     } catch (error) { this.fail(error); }
     this.drawEmpty();
   }
