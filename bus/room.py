@@ -30,6 +30,10 @@ BOUND = "stoker-bound"
 """In a closed stream's metadata: the bound that it had before, which outlives any process."""
 MOST_OCCUPIED = 64 << 20
 NO_ROOM = (b"no space left on device", b"disk quota exceeded")
+LOOK_OFTEN, LOOK_SELDOM = 1.0, 5.0
+"""Seconds between two looks at the disk: near its end, and while nothing can fill it meanwhile."""
+FASTEST = 4 << 30
+"""Bytes that a disk takes in a second."""
 TAIL = 1 << 20
 """Most bytes of the server's log that are looked at in one go."""
 
@@ -57,6 +61,10 @@ class Reserve:
         """More free than this: a broken server starts into something."""
         return max(self.occupied // 2, 1 << 20)
 
+    def pause(self, free: int) -> float:
+        """Seconds in which nothing can bring ``free`` bytes below ``low``, within bounds."""
+        return max(LOOK_OFTEN, min((free - self.low) / FASTEST, LOOK_SELDOM))
+
 
 class Guard:
     """Watches the disk of one embedded server; ``look`` is called now and then."""
@@ -78,9 +86,12 @@ class Guard:
         self._broken = False
         self._closed: bool | None = None
         """None: not known yet; an earlier process may have closed them."""
+        self.pause = LOOK_OFTEN
+        """Seconds until the next look is due."""
 
     async def look(self) -> None:
         free = shutil.disk_usage(self._data).free
+        self.pause = self._reserve.pause(free)
         self._broken = self._broken or self._met_full_disk()
         if free < self._reserve.low:
             self._file.unlink(missing_ok=True)

@@ -27,8 +27,6 @@ log = logging.getLogger(__name__)
 
 START_TIMEOUT = 15.0
 STOP_TIMEOUT = 10.0
-LOOK_EVERY = 1.0
-"""Seconds between two looks at the store's disk."""
 LOG_MOST = 16 << 20
 """Bytes of its log beyond which the next start begins a new one; one old one is kept."""
 RANDOM_PORT = -1
@@ -308,7 +306,7 @@ async def watch_room(server: EmbeddedServer) -> None:
             await guard.look()
         except Exception:
             log.exception("the room for the store cannot be watched")
-        await asyncio.sleep(LOOK_EVERY)
+        await asyncio.sleep(guard.pause)
 
 
 def turn_log(path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 
 LOOK_EVERY = 1.0
 """Most seconds between two looks for workers that are silent for too long."""
+IDLE_EVERY = 5.0
+"""The same while no worker holds anything that could be lost."""
 
 
 class Beats:
@@ -75,15 +78,30 @@ class Beats:
 
     async def watch_silence(self) -> None:
         """For ever; attempts of workers that are silent for too long are lost."""
-        tick = min(LOOK_EVERY, self._config.shortest / 10)
         while True:
             before = time.monotonic()
-            await asyncio.sleep(tick)
-            holders = self._fold.holders()
-            seconds = min(time.monotonic() - before, 2 * tick)
+            idle = not self._fold.holders()
+            most = await self._until_next_look(idle)
+            seconds = min(time.monotonic() - before, 2 * most)
+            # What was silent before it was given something may do so without being lost.
+            holders = [] if idle else self._fold.holders()
             for worker, patience in await self._roster.grow_silent(seconds, holders):
                 for record in self._fold.held_by(worker):
                     await self._lose(record, worker, f"{worker} was silent for {patience:.0f} s")
+
+    async def _until_next_look(self, idle: bool) -> float:
+        """The most seconds that it may have taken; where all are ``idle``, less when one is not."""
+        shortest = self._config.shortest
+        if not idle:
+            tick = min(LOOK_EVERY, shortest / 10)
+            await asyncio.sleep(tick)
+            return tick
+        most = min(IDLE_EVERY, shortest / 6)
+        self._fold.holding.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(most):
+                await self._fold.holding.wait()
+        return most
 
     async def _may_run(self, worker: str, key: AttemptKey) -> bool:
         """Whether a record gives it the attempt that it holds; one that was lost it gets back.

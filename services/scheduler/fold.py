@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import bisect
 import heapq
 from collections import defaultdict
@@ -45,8 +46,12 @@ class Fold:
         self.pools: defaultdict[str, PoolJobs] = defaultdict(PoolJobs)
         self.health = Health()
         self._workers: defaultdict[str, set[str]] = defaultdict(set)
+        self.holding = asyncio.Event()
+        """Set when a worker is given something; whoever waits for that clears it."""
         self._deadlines: list[tuple[float, str]] = []
         """A heap of the times until which jobs may wait, and of such times gone by."""
+        self.sooner = asyncio.Event()
+        """Set when the first of them is a new one; whoever waits for that clears it."""
 
     def get(self, job: str) -> Stored | None:
         return self._jobs.get(job)
@@ -104,6 +109,13 @@ class Fold:
     def look_at_wait(self, job: str, at: float) -> None:
         """Names it among the ``overdue`` from that time on."""
         heapq.heappush(self._deadlines, (at, job))
+        if self._deadlines[0] == (at, job):
+            self.sooner.set()
+
+    @property
+    def next_overdue(self) -> float | None:
+        """When the next one may be."""
+        return self._deadlines[0][0] if self._deadlines else None
 
     def ahead(self, record: Record) -> int:
         jobs = self.pools[record.spec.pool]
@@ -146,6 +158,7 @@ class Fold:
         elif current is not None:
             pool.held[record.id] = (current.worker, requirement(record))
             self._workers[current.worker].add(record.id)
+            self.holding.set()
 
     def _drop(self, record: Record) -> None:
         pool = self.pools[record.spec.pool]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import secrets
 from collections import defaultdict
 
 from bus import subjects
+from bus.clock import LOOK_EVERY as CLOCK_SET
 from bus.clock import ServerClock
 from bus.connection import Bus
 from bus.errors import BusError, Corrupt, NotFound, Refused
@@ -43,7 +45,7 @@ log = logging.getLogger(__name__)
 RELEASES = 32
 """Jobs that are released side by side."""
 LOOK_AT_WAITS = 1.0
-"""Seconds between two looks for jobs whose wait is over."""
+"""Least seconds between two looks for jobs whose wait is over."""
 FOR_ANOTHER = "it is kept for another worker"
 """One that the job has not failed on, or that is not set aside."""
 
@@ -304,13 +306,23 @@ class Scheduler:
     async def _end_waits(self) -> None:
         """Ends the jobs that waited for longer than they allow."""
         while True:
-            await asyncio.sleep(LOOK_AT_WAITS)
+            await self._until_overdue()
             for job in self._fold.overdue(self._clock.now()):
                 try:
                     await self._steps.take(job, transitions.overdue)
                 except BusError as error:
                     log.warning("%s waits on although its time is up: %s", job, error)
                     self._fold.look_at_wait(job, self._clock.now() + self._config.sweep_every)
+
+    async def _until_overdue(self) -> None:
+        """Or until a job that has to end sooner comes, or the clock may have been set."""
+        await asyncio.sleep(LOOK_AT_WAITS)
+        self._fold.sooner.clear()
+        at = self._fold.next_overdue
+        wait = CLOCK_SET if at is None else min(at - self._clock.now(), CLOCK_SET)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait):
+                await self._fold.sooner.wait()
 
 
 def own(subject: str, worker: str) -> bool:

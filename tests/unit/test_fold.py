@@ -11,7 +11,8 @@ from services.scheduler.fold import Fold
 
 
 def job(number: int, state: State = State.WAITING, **changes: Any) -> Record:
-    spec = JobSpec(resources=changes.pop("resources", {}), priority=changes.pop("priority", 0))
+    asked = {k: changes.pop(k) for k in ("resources", "priority", "queue_timeout") if k in changes}
+    spec = JobSpec(**asked)
     return Record(
         id=job_id(1.8e9 + number, 0), owner="me", spec=spec, bundle="b", state=state,
         submitted_at=0.0, changed_at=0.0, **changes,
@@ -80,3 +81,24 @@ def test_what_a_worker_holds_is_forgotten_when_it_ends() -> None:
     assert ([r.id for r in fold.held_by("w1")], fold.holders()) == ([one.id], ["w1"])
     fold.apply(one.model_copy(update={"state": State.SUCCEEDED}), 2, Fact.SUCCEEDED)
     assert (fold.held_by("w1"), fold.holders()) == ([], [])
+
+
+def test_whoever_waits_for_a_deadline_hears_of_a_sooner_one_alone() -> None:
+    fold = Fold()
+    for number, (limit, sooner) in enumerate(((50.0, True), (90.0, False), (20.0, True))):
+        fold.sooner.clear()
+        fold.apply(job(number, queue_timeout=limit), number + 1, Fact.SUBMITTED)
+        assert fold.sooner.is_set() == sooner
+    assert fold.next_overdue == 20.0
+    assert len(fold.overdue(60.0)) == 2
+    assert fold.next_overdue == 90.0
+
+
+def test_that_a_worker_is_given_something_is_told() -> None:
+    attempt = Attempt(number=1, worker="w1", claim="c", nonce="n", granted_at=0.0)
+    fold, one = Fold(), job(0)
+    fold.apply(one, 1, Fact.SUBMITTED)
+    assert not fold.holding.is_set()
+    held = {"state": State.STARTING, "attempt": 1, "attempts": (attempt,)}
+    fold.apply(one.model_copy(update=held), 2, Fact.STARTING)
+    assert fold.holding.is_set()

@@ -35,6 +35,16 @@ def test_the_reserve_grows_with_the_disk_up_to_a_bound(size: int, low: int, occu
     assert reserve.again - reserve.occupied > reserve.low
 
 
+@pytest.mark.parametrize(
+    ("free", "seconds"),
+    [(0, 1.0), (3 * GIBIBYTE, 1.0), (14 * GIBIBYTE, 3.0), (900 * GIBIBYTE, 5.0)],
+)
+def test_a_disk_is_looked_at_the_more_often_the_sooner_it_may_be_full(
+    free: int, seconds: float
+) -> None:
+    assert Reserve(2 * GIBIBYTE, 64 << 20).pause(free) == seconds
+
+
 def test_a_closed_stream_takes_no_more_than_it_has_and_gets_its_bound_back() -> None:
     before = info(400, metadata={"mine": "yes"})
     closed = close(before)
