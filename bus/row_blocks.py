@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import islice, pairwise
 
 import msgpack
@@ -14,7 +15,7 @@ import zstandard
 
 from bus.errors import Corrupt
 from bus.screen import Rows, RowSpan, Screen, Settled
-from schemas.log import LogChunk, SealedRows, Stream
+from schemas.log import LogChunk, SealedRows, Span, Stream
 
 ENTRY_BYTES = 4 << 20
 """Bytes of a log after which its settled rows make an entry of their own."""
@@ -88,6 +89,8 @@ class Entries:
         self.closed: list[SealedRows] = []
         self.open: list[Settled] = []
         """Behind those."""
+        self.size = 0
+        """Bytes that the closed ones hold."""
         self._fed = 0
 
     def fed(self, size: int, screen: Screen) -> None:
@@ -104,11 +107,13 @@ class Entries:
             len(self.open) >= ENTRY_RUNS or self.open[-1].stop - self.open[0].start >= ENTRY_BYTES
         ):
             self.closed.append(packed_entry(self.open))
+            self.size += self.closed[-1].size
             self.open = []
 
     def without(self, row: int) -> None:
         """Forgets the entries up to that row: they are sealed."""
         self.closed = [entry for entry in self.closed if entry.last > row]
+        self.size = sum(entry.size for entry in self.closed)
 
 
 def joined(run: Settled, after: Settled) -> list[Settled]:
@@ -178,6 +183,21 @@ def between(chunks: Sequence[LogChunk], start: int, stop: int) -> bytes | None:
         parts.append(chunk.data[at - chunk.offset : stop - chunk.offset])
         at = chunk.end
     return b"".join(parts) if at >= stop else None
+
+
+def cut(chunk: LogChunk, start: int, stop: int) -> LogChunk:
+    """What it has between two offsets."""
+    chunk = chunk.after(start)
+    if chunk.end <= stop:
+        return chunk
+    spans, left = [], max(0, stop - chunk.offset)
+    for span in chunk.spans:
+        length = min(span.length, left)
+        left -= length
+        if length:
+            spans.append(Span(span.stream, length))
+    size = max(0, stop - chunk.offset)
+    return replace(chunk, spans=tuple(spans), data=chunk.data[:size])
 
 
 def plain_rows(chunks: Sequence[LogChunk], run: Settled, first: int, last: int) -> Rows | None:

@@ -14,20 +14,11 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
+from bus import row_places
 from bus.connection import Bus
 from bus.errors import Corrupt, NotFound
 from bus.logs import UNTOLD, LogGap, final_offset
-from bus.row_blocks import (
-    Entries,
-    after_newlines,
-    begun,
-    between,
-    part_of_rows,
-    plain_rows,
-    row_since,
-    row_until,
-    run_of,
-)
+from bus.row_blocks import Entries, part_of_rows, plain_rows, run_of
 from bus.row_search import Hits as Hits
 from bus.row_search import Query as Query
 from bus.row_search import find as find
@@ -43,6 +34,8 @@ MOST_ROWS = 5_000
 """In one window."""
 WINDOW_BYTES = 4 << 20
 """The same; a longer row comes alone."""
+MOST_OWN = 4 << 20
+"""Bytes of painted rows that are not sealed yet, or were not when one looked."""
 QUICK = 16 * 1024
 """Bytes that are painted sooner than a thread is asked to."""
 LOOKS = 8
@@ -85,6 +78,7 @@ class RowLog:
         self._raw = raw
         self._own = Entries()
         """What settled behind the sealed rows."""
+        self._most = MOST_OWN
         self._unpacked: dict[int, list[Settled]] = {}
         """By the first row."""
 
@@ -140,11 +134,24 @@ class RowLog:
         self._own.fed(piece.end - piece.offset, self.screen)
         return changed
 
-    def finish(self) -> None:
-        """Nothing more comes: all rows settle."""
-        if not self.complete:
-            self.complete = True
-            self.screen.finish()
+    @property
+    def heavy(self) -> bool:
+        """Whether it has read on for so long that ``lighten`` is worth it."""
+        return self._own.size > self._most
+
+    async def lighten(self) -> None:
+        """Lets go of the rows that the archive has sealed meanwhile."""
+        await self._raw.look()
+        sealed = self._raw.index.rows
+        self._own.without(sealed[-1].last if sealed else 0)
+        self._most = MOST_OWN + self._own.size
+
+    def finish(self) -> list[Rows]:
+        """Nothing more comes: all rows settle. What changed by it."""
+        if self.complete:
+            return []
+        self.complete = True
+        return self.screen.finish()
 
     # ---- rows
 
@@ -201,6 +208,8 @@ class RowLog:
 
     async def run_at(self, row: int) -> Settled | None:
         """The run of settled rows that holds this one."""
+        if self.heavy:
+            await self.lighten()
         entry = holding(self._raw.index.rows, row) or holding(self._own.closed, row)
         if entry is None:
             self._own.take(self.screen)
@@ -224,59 +233,16 @@ class RowLog:
     # ---- places
 
     async def row_at(self, offset: int) -> int:
-        """The row that the byte there belongs to; of one that was painted, about."""
-        run = await self._run_with(offset)
-        if run is not None and run.rows is None:
-            raw = between(await self._raw.between(run.start, offset), run.start, offset)
-            return run.first + (raw.count(b"\n") if raw else 0)
-        at = next((c.time for c in await self._raw.between(offset, offset + 1)), None)
-        parts = self.screen.live() if run is None else [run.rows] if run.rows else []
-        if at is None or not parts:
-            return run.first if run else max(1, self.total)
-        return max(row_until(rows, at) for rows in parts)
+        """The row that the byte there belongs to; behind the end of the log the last one."""
+        return await row_places.row_at(self, offset)
 
     async def row_at_time(self, at: float) -> int:
         """The first row that was begun at that time or later; the last one where none was."""
-        for runs in self.parts():
-            if (runs[-1] if isinstance(runs, list) else runs).until < at:
-                continue
-            for run in runs if isinstance(runs, list) else await self.runs_of(runs):
-                if run.until >= at:
-                    rows = await self.rows_of(run, run.first, run.first + run.count - 1)
-                    if (row := row_since(rows, at)) is not None:
-                        return row
-        found = (row_since(rows, at) for rows in self.screen.live())
-        return next((row for row in found if row is not None), max(1, self.total))
+        return await row_places.row_at_time(self, at)
 
     async def offset_of(self, row: int) -> int:
-        """Where the row was begun: to the byte, or of a painted one to the message."""
-        run = await self.run_at(row) if row <= self.settled else None
-        if run is not None and run.rows is None:
-            raw = between(await self._raw.between(run.start, run.stop), run.start, run.stop)
-            return run.start + (after_newlines(raw, row - run.first) if raw else 0)
-        parts = [run.rows] if run and run.rows else self.screen.live()
-        start, stop = (run.start, run.stop) if run else (self._settled_to(), self.end)
-        for rows in parts:
-            if rows.first <= row < rows.first + rows.count:
-                return await self._raw.since(begun(rows, row), start, stop)
-        return self.end
-
-    async def _run_with(self, offset: int) -> Settled | None:
-        """None where the byte belongs to the rows that can change yet."""
-        for runs in reversed(self.parts()):
-            first = runs[0] if isinstance(runs, list) else runs
-            if first.start <= offset:
-                found = runs if isinstance(runs, list) else await self.runs_of(runs)
-                run = next(run for run in reversed(found) if run.start <= offset)
-                return run if offset < run.stop else None
-        return None
-
-    def _settled_to(self) -> int:
-        """Offset behind what has settled."""
-        parts = self.parts()
-        if not parts:
-            return 0
-        return parts[-1][-1].stop if isinstance(parts[-1], list) else parts[-1].end
+        """Where the row was begun; the end of the log where there are fewer."""
+        return await row_places.offset_of(self, row)
 
     def parts(self) -> list[SealedRows | list[Settled]]:
         """All that has settled, in order, in parts of a few MiB."""
