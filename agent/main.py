@@ -13,6 +13,7 @@ from agent.attempt import Machine
 from agent.bundles import Bundles
 from agent.config import AgentConfig
 from agent.leaving import Leaving
+from agent.renewing import renewing
 from agent.runtimes.dummy import DummyRuntime
 from agent.runtimes.process import ProcessRuntime
 from agent.runtimes.protocol import Runtime
@@ -43,7 +44,7 @@ async def run_agent(
             raise AgentError(f"the {config.runtime} runtime cannot be used: {reason}")
         await runtime.open()
         try:
-            async with Bus.connect(bus_config) as bus:
+            async with Bus.connect(bus_config) as bus, renewing(bus):
                 bundles = Bundles(bus, config.name, config.work / "bundles", config.bundle_cache)
                 log.info("%s takes %s jobs of pool %s", config.name, config.runtime, config.pool)
                 machine = Machine(bus, config.name, runtime, bundles)

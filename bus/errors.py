@@ -25,6 +25,10 @@ class Unanswered(BusError):
         self.subject = subject
 
 
+class Denied(BusError):
+    """NATS does not let us in: the credentials are missing, run out, or revoked."""
+
+
 class Conflict(BusError):
     """Somebody else wrote first: read again and decide again."""
 

@@ -17,7 +17,7 @@ from nats.aio.subscription import Subscription
 from nats.errors import Error
 from nats.errors import TimeoutError as NatsTimeout
 
-from bus.errors import BusError, Unanswered
+from bus.errors import BusError, Denied, Unanswered
 from bus.keys import read_credentials
 from bus.majority import Member, Mover
 from bus.tokens import read_identity
@@ -31,6 +31,12 @@ PING_INTERVAL = 10
 CLUSTER_PING_INTERVAL = 2
 """Three without an answer, and the server is given up: where there are others that is worth it."""
 RECONNECT_WAIT = 0.25
+DENYING = ("authorization violation", "authentication")
+"""What a server says to somebody whom it does not let in."""
+DENIALS = 3
+"""Times that it has to say so."""
+LONGEST_PAUSE = 30.0
+"""Seconds between two tries to build a client anew."""
 PENDING_BYTES = 8 << 20
 """Bytes buffered while the connection is away."""
 
@@ -117,18 +123,22 @@ class Link:
                     await live.unsubscribe()
 
     async def _connect(self, seconds: float) -> Client:
-        """A client whose first connection was accepted, or ``Unanswered``."""
+        """A client whose first connection was accepted. Raises ``Unanswered`` and ``Denied``."""
         deadline = asyncio.get_running_loop().time() + seconds
         attempt = 0
         while True:
             client = Member(self._mover.start)
+            greeting = Greeting(self._on_error)
             try:
-                async with asyncio.timeout(CONNECT_TIMEOUT + 2):
-                    await client.connect(**self._options())
+                async with greeting:
+                    options = {**self._options(), "error_cb": greeting.on_error}
+                    await client.connect(**options)
                     await client.flush(int(CONNECT_TIMEOUT))
                 return client
             except (OSError, Error, TimeoutError) as error:
                 await self._drop(client)
+                if greeting.denial and attempt >= DENIALS - 1:
+                    raise Denied(self._denied(greeting.denial)) from error
                 if asyncio.get_running_loop().time() > deadline:
                     where = ", ".join(self._config.servers)
                     raise Unanswered(
@@ -136,6 +146,12 @@ class Link:
                     ) from error
                 await asyncio.sleep(backoff(attempt, CONNECT_TIMEOUT))
                 attempt += 1
+
+    def _denied(self, denial: str) -> str:
+        shown = self._config.credentials or ("the token" if self._config.token else "")
+        whom = f"whoever shows {shown}" if shown else "nobody without credentials"
+        verb = "refuses" if shown else "lets in"
+        return f"NATS at {', '.join(self._config.servers)} {verb} {whom} ({denial})"
 
     async def _drop(self, client: Client) -> None:
         client.options["closed_cb"] = None
@@ -157,7 +173,6 @@ class Link:
             "max_outstanding_pings": 2,
             "drain_timeout": 3,
             "pending_size": PENDING_BYTES,
-            "error_cb": self._on_error,
             "closed_cb": self._on_closed,
             "disconnected_cb": self._on_disconnected,
             "reconnected_cb": self._on_reconnected,
@@ -195,6 +210,7 @@ class Link:
             self._rebuild = asyncio.get_running_loop().create_task(self._build_anew())
 
     async def _build_anew(self) -> None:
+        pause = 1.0
         while not self._closing:
             try:
                 self._client = await self._connect(60)
@@ -205,7 +221,36 @@ class Link:
                 return
             except (BusError, Error, OSError) as error:
                 log.error("nats (%s): cannot connect again: %s", self._purpose, error)
-                await asyncio.sleep(1.0)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
+
+
+class Greeting:
+    """The time that one try to connect may take; it is over at once where the server says no.
+
+    The library itself would go on trying.
+    """
+
+    def __init__(self, tell: Callable[[Exception], Awaitable[None]]) -> None:
+        self._tell = tell
+        self._timeout = asyncio.timeout(CONNECT_TIMEOUT + 2)
+        self._over = False
+        self.denial = ""
+
+    async def __aenter__(self) -> None:
+        await self._timeout.__aenter__()
+
+    async def __aexit__(self, *exc: Any) -> None:
+        self._over = True
+        await self._timeout.__aexit__(*exc)
+
+    async def on_error(self, error: Exception) -> None:
+        text = str(error).lower()
+        if not self._over and any(words in text for words in DENYING):
+            self.denial = str(error)
+            self._timeout.reschedule(asyncio.get_running_loop().time())
+        else:
+            await self._tell(error)
 
 
 def unsigned(_nonce: str) -> bytes:
