@@ -10,7 +10,7 @@ TESTS ?=
 WORKERS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help dev base vendor demo up test test-quick test-faults test-docker test-browser simulate check fmt bench bench-main bench-logs bench-chaos wheel clean
+.PHONY: help dev base vendor demo up test test-quick test-faults test-docker test-browser simulate check licences lock fmt bench bench-main bench-logs bench-chaos wheel clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -83,11 +83,27 @@ test-browser: dev
 simulate: dev  ## Does any course of faults break a promise? SEEDS=N FIRST=S, in virtual time
 	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),5000) --first $(or $(FIRST),0)
 
-check: dev  ## Format, lint, types and the import rule
+# Of what Stoker runs on: nothing that binds those who use it.
+LICENCES := MIT;MIT-0;BSD;Apache;ISC;PSF;Python Software Foundation;Mozilla Public License 2.0
+RUNS_ON = $(shell grep -oE '^[a-zA-Z0-9._-]+==' requirements/base.txt | tr -d '=')
+
+check: dev  ## Format, lint, types, the import rule, licences and known weaknesses
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	@$(BIN)/pip-licenses --from=mixed --partial-match --allow-only='$(LICENCES)' --packages $(RUNS_ON) >/dev/null \
+		&& echo "licences: all allowed (make licences lists them)"
+	@.ci/audit
+
+licences: dev  ## Under which licences is what Stoker runs on?
+	@$(BIN)/pip-licenses --from=mixed --with-urls --format=markdown --packages $(RUNS_ON)
+	@tail -n +1 ui/static/vendor/licenses/*
+
+# Needs uv on the path. Hashes, and no address of any index.
+lock:  ## Lock the requirements anew
+	for part in base dev; do uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+		--no-header --no-emit-index-url requirements/$$part.in -o requirements/$$part.txt || exit; done
 
 fmt: dev  ## Format the code
 	$(BIN)/ruff check --fix .
