@@ -6,7 +6,7 @@ import re
 
 from bus import sgr
 
-_STRING = rb"\x1b[\]PX^_][^\x00-\x06\x08-\x1a\x1c-\x1f\x1b]{0,4096}"
+_STRING = rb"\x1b[\]PX^_][^\x00-\x1f]{0,4096}"
 """A title, a link: up to a bell or ``ESC \\``. Longer ones, and those over the end of a line, are
 none: else a stray ``ESC ]`` would swallow the rest of the log."""
 
@@ -30,7 +30,7 @@ SECOND = re.compile(
 _UNFINISHED = re.compile(
     rb"(?:\r"
     rb"|\x1b(?:\[[<=>?]?[0-9;:]{0,128}[ -/]{0,4}|[ -/]{1,4}"
-    rb"|[\]PX^_][^\x00-\x06\x08-\x1a\x1c-\x1f\x07\x1b]{0,4096}\x1b?)?"
+    rb"|[\]PX^_][^\x00-\x1f]{0,4096}\x1b?)?"
     rb"|[\xc2-\xdf]|[\xe0-\xef][\x80-\xbf]?|[\xf0-\xf4][\x80-\xbf]{0,2})\Z"
 )
 _LONGEST_UNFINISHED = 4100

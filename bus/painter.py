@@ -59,6 +59,7 @@ class Painter:
     def _obey(self, at: int) -> int:
         """Byte for byte, to the end of a line at which printing can go on, or of all."""
         pen = self._pen
+        self._sheet.touched()
         for found in TOKEN.finditer(self._data, at):
             match found.lastgroup:
                 case "text":
@@ -115,6 +116,7 @@ class Painter:
     def _print_coloured(self, at: int, stop: int) -> int:
         """One line, or what there is of it."""
         pen, data = self._pen, self._data
+        self._sheet.touched()
         end = data.find(b"\n", at, stop)
         line = data[at : end if end >= 0 else stop].removesuffix(b"\r")
         row = pen.start_row(self._stream(at), self._time)
@@ -134,7 +136,7 @@ class Painter:
         if pen.y <= self._sheet.total or pen.own:
             row = pen.start_row(self._stream(at), self._time)
             end = data.find(b"\n", at, stop)
-            row.print(data[at : end if end >= 0 else stop].removesuffix(b"\r"))
+            pen.print(row, data[at : end if end >= 0 else stop].removesuffix(b"\r"))
             if end < 0:
                 return
             pen.next_line(self._base + end + 1)
@@ -156,10 +158,12 @@ class Painter:
             self._sheet.push_raw(base + at, base + behind, spans, shown)
             at = behind
             del lines[0]
+        rows, begin = [], self._base + at
         for line in lines:
-            begin = self._base + at
-            self._sheet.push(Row(self._stream(at), self._time, begin, line.removesuffix(b"\r")))
-            at += len(line) + 1
+            row = Row(self._stream(begin - self._base), self._time, begin, line.removesuffix(b"\r"))
+            rows.append(row)
+            begin += len(line) + 1
+        self._sheet.push_lines(rows, data[at:last].replace(b"\r\n", b"\n").removesuffix(b"\r"))
         pen.y, pen.x, pen.begin = self._sheet.total + ended, None, self._base + stop
 
     def _row_spans(self, at: int, stop: int) -> tuple[RowSpan, ...]:

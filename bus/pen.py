@@ -68,7 +68,7 @@ class Pen:
         """Puts bytes behind all that its row holds."""
         if self.style and not row.data:
             row.own = True
-            row.print(self.style)
+            data = self.style + data
         row.print(data)
         self.x = None
 

@@ -22,6 +22,8 @@ TAB = 8
 MOST_COMBINED = 8
 """Characters in one cell: a letter and its accents, an emoji and its joiners."""
 _NEVER = -1
+_NO_STYLES: list[bytes] = []
+"""Of all rows without cells."""
 
 
 class Row:
@@ -38,7 +40,7 @@ class Row:
         """As printed; what it holds while there are no cells."""
         self.cells: list[str] | None = None
         """A wide character's second cell is empty."""
-        self.styles: list[bytes] = []
+        self.styles = _NO_STYLES
         self.own = False
         """It is not just what is in the raw log from ``begin`` to the next newline."""
         self.cut = False
@@ -141,7 +143,7 @@ class Row:
 
     def _own_cells(self) -> list[str]:
         if self.cells is None:
-            printed, self.data, self.cells = bytes(self.data), b"", []
+            printed, self.data, self.cells, self.styles = bytes(self.data), b"", [], []
             self.own, self.sent = True, _NEVER
             style, column = b"", 0
             for found in escapes.TOKEN.finditer(printed):
@@ -158,7 +160,7 @@ class Row:
             return
         self.own, self.sent = True, _NEVER
         if start == 0 and stop is None:
-            self.data, self.cells, self.styles, self.cut = b"", None, [], False
+            self.data, self.cells, self.styles, self.cut = b"", None, _NO_STYLES, False
             return
         cells = self._own_cells()
         self._part(min(start, len(cells)))

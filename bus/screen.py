@@ -122,7 +122,7 @@ class Screen:
         self._close()
         self._kind = "stoker"
         words = f"[stoker] {size:,} bytes of the log are missing here" + (f": {why}" if why else "")
-        row = Row(Stream.STOKER, time, self.end, words.replace("\n", " ").encode())
+        row = Row(Stream.STOKER, time, self._pen.begin, words.replace("\n", " ").encode())
         row.own = True
         self._sheet.push(row)
         self.end = end
@@ -144,10 +144,12 @@ class Screen:
         elif carry:
             self._painter.paint(carry, self.end - len(carry), self._carried, self._time)
         pen, sheet = self._pen, self._sheet
-        fresh = pen.y > sheet.total and pen.prints
-        sheet.settle(len(sheet.rows), self.end)
+        unfinished = pen.y <= sheet.total
+        if unfinished:
+            pen.begin = self.end
+        sheet.settle(len(sheet.rows), pen.begin)
         pen.y, pen.x, pen.style, pen.top = sheet.total + 1, None, b"", 0
-        pen.begin, pen.own = self.end, pen.own or not fresh
+        pen.own = pen.own or unfinished or pen.begin < self.end
 
     def _read(self, data: bytes, spans: tuple[Span, ...]) -> None:
         """Bytes of one kind."""

@@ -55,13 +55,14 @@ class Settling:
     def __init__(self) -> None:
         self._runs: list[_Run] = []
 
-    def add(self, number: int, row: Row, stop: int) -> None:
-        """``stop`` is where the next row was begun."""
-        run = _Run(number, row.begin, stop, row.time, row.time, row.own, 1, stop - row.begin)
-        if row.own or run.size <= SHORT:
-            run.data, run.spans = [row.shown()], [row.span()]
-        if row.own:
-            run.size = len(run.data[0]) + 1
+    def add(self, first: int, rows: list[Row], stop: int) -> None:
+        """Rows that are raw lines, or are not; ``stop`` is where the next one was begun."""
+        start, own = rows[0].begin, rows[0].own
+        run = _Run(first, start, stop, rows[0].time, rows[-1].time, own, len(rows), stop - start)
+        if own or run.size <= SHORT:
+            run.data, run.spans = [row.shown() for row in rows], [row.span() for row in rows]
+        if own:
+            run.size = sum(map(len, run.data)) + run.count
         self._add(run)
 
     def add_raw(self, first: int, start: int, stop: int, spans: tuple[RowSpan, ...]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import NamedTuple
 
-from bus.row import Row
+from bus.row import MOST_COLUMNS, Row
 from bus.row_values import Rows, RowSpan, Settled
 from bus.settling import Settling, joined
 
@@ -29,6 +29,8 @@ class Sheet:
         self._settling = Settling()
         self._gone: list[_News] = []
         """What was not told when it settled."""
+        self._told = True
+        """All was told but for what is in ``_gone`` and the last row."""
 
     @property
     def total(self) -> int:
@@ -47,6 +49,24 @@ class Sheet:
             self.settle(1, row.begin)
         rows.append(row)
 
+    def push_lines(self, lines: list[Row], data: bytes) -> None:
+        """The same with as many rows as a screen has at most, which are ``data``."""
+        rows = self.rows
+        if self._told:
+            if rows and not rows[-1].told:
+                self._gone.append(_News(self.total, *_told(rows[-1])))
+            spans = joined([row.span() for row in lines])
+            self._gone.append(_News(self.total + 1, data, spans, False))
+            for row in lines:
+                row.sent = len(row.data)
+        if (rows and rows[-1].long) or max(len(row.data) for row in lines) > MOST_COLUMNS:
+            for row in lines:
+                self.push(row)
+            return
+        if (over := len(rows) + len(lines) - SCREEN_ROWS) > 0:
+            self.settle(over, lines[0].begin)
+        rows.extend(lines)
+
     def push_raw(self, start: int, stop: int, spans: tuple[RowSpan, ...], data: bytes) -> None:
         """Rows that are just raw lines, and settle at once with all above."""
         self.settle(len(self.rows), start)
@@ -57,12 +77,21 @@ class Sheet:
 
     def settle(self, count: int, end: int) -> None:
         """The topmost; ``end`` is the raw offset where the row behind the last one begins."""
-        for _ in range(count):
-            row = self.rows.popleft()
-            self.settled += 1
-            if not row.told:
-                self._gone.append(_News(self.settled, *_told(row)))
-            self._settling.add(self.settled, row, self.rows[0].begin if self.rows else end)
+        rows = self.rows
+        while count > 0:
+            taken = [rows.popleft()]
+            while len(taken) < count and rows[0].own == taken[0].own:
+                taken.append(rows.popleft())
+            for number, row in enumerate(taken, self.settled + 1):
+                if not row.told:
+                    self._gone.append(_News(number, *_told(row)))
+            self._settling.add(self.settled + 1, taken, rows[0].begin if rows else end)
+            self.settled += len(taken)
+            count -= len(taken)
+
+    def touched(self) -> None:
+        """Any row may have changed."""
+        self._told = False
 
     def take_settled(self) -> list[Settled]:
         return self._settling.take()
@@ -73,6 +102,7 @@ class Sheet:
         for number, row in enumerate(self.rows, self.settled + 1):
             if not row.told:
                 gone.append(_News(number, *_told(row)))
+        self._told = True
         return _in_runs(gone)
 
     def live(self) -> list[Rows]:
