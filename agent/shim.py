@@ -24,6 +24,7 @@ import msgpack
 from agent.disk import is_full
 from agent.flood import Bound
 from agent.folder import ENDED, PRINTED, STARTED, AttemptFolder, Note
+from agent.gather import Gather
 from agent.intake import Intake
 from agent.lease import LOOK_EVERY, RAN_OUT, boot_time, of_attempt
 from agent.looks import FIRST_LOOK, excess, pause
@@ -75,10 +76,14 @@ class Shim:
         self._timers: dict[Timer, float] = {}
         self._commands = b""
         self._sources = 0
+        self._gather = Gather()
+        self._read = 0
+        """Bytes of output in this turn of the loop."""
         self._ending: Ending | None = None
         self._exit: Exit | None = None
         self._gave_up = False
-        self._lost_sight_at = 0.0
+        self._sight_lost: float | None = None
+        """Since when the program is out of sight."""
         self._peak = 0
         self._wrote_too_much = ""
 
@@ -129,8 +134,9 @@ class Shim:
         """Listens to a program that is in sight."""
         self._heard()
         for source in self._launched.sources:
-            self._register(source.fileno(), partial(self._on_output, source))
-        self._sources = len(self._launched.sources)
+            if not source.lasting or self._sight_lost is None:
+                self._register(source.fileno(), partial(self._on_output, source))
+                self._sources += 1
         self._register(self._launched.exited, self._on_exited)
 
     def _register(self, descriptor: int, handler: Callable[[], None]) -> None:
@@ -141,7 +147,7 @@ class Shim:
             (at for at in (*self._timers.values(), self._log.due) if at is not None), default=None
         )
         ready = self._selector.select(None if due is None else max(0.0, due - time.monotonic()))
-        before = self._spool.offset
+        before, self._read = self._spool.offset, 0
         for key, _ in ready:
             # One of them may have ended the others.
             if key.fd in self._selector.get_map():
@@ -154,6 +160,8 @@ class Shim:
         for timer in [timer for timer, at in self._timers.items() if at <= now]:
             if self._timers.pop(timer, None) is not None:
                 timer()
+        if self._read and (seconds := self._gather.pause(self._read, now)):
+            time.sleep(seconds)
 
     def _poke(self, news: bytes) -> None:
         with contextlib.suppress(OSError):
@@ -164,11 +172,12 @@ class Shim:
     def _on_output(self, source: Source) -> None:
         pieces = source.read()
         if pieces is None:
-            self._selector.unregister(source.fileno())
-            self._sources -= 1
+            self._drop(source)
             return
+        now = time.monotonic()
         for stream, data in pieces:
-            self._log.append(stream, data, time.monotonic())
+            self._log.append(stream, data, now)
+            self._read += len(data)
         if pieces:
             self._heard()
 
@@ -182,45 +191,70 @@ class Shim:
             self._exit = self._launched.exit()
         except OutOfSight as why:
             self._lose_sight(str(why))
-        if self._exit is None:
-            return
-        self._selector.unregister(self._launched.exited)
-        self._launched.kill()
+        if self._exit is not None:
+            self._selector.unregister(self._launched.exited)
+            self._launched.kill()
+            self._end()
+
+    def _end(self) -> None:
+        """It has ended: only what it printed before that is still to come."""
         self._timers.clear()
         self._timers[self._give_up] = time.monotonic() + DRAIN_SECONDS
+        for source in self._launched.sources:
+            self._read_rest(source)
 
     def _lose_sight(self, why: str) -> None:
+        """Of the program; what has no engine in between goes on to be heard."""
         for source in self._launched.sources:
-            for _ in range(REST_READS):
-                for stream, data in source.read() or ():
-                    self._log.append(stream, data, time.monotonic())
-            if source.fileno() in self._selector.get_map():
-                self._selector.unregister(source.fileno())
+            self._read_rest(source)
+            if not source.lasting:
+                self._drop(source)
         self._selector.unregister(self._launched.exited)
-        self._sources = 0
-        self._timers.pop(self._on_silence, None)
         self._note_sight(why)
-        self._say(f"{why}: what the program prints now may be missing")
-        self._lost_sight_at = time.monotonic()
-        self._timers[self._on_regain] = self._lost_sight_at
+        if any(source.lasting for source in self._launched.sources):
+            self._say(f"{why}: it runs on, and is heard all the same")
+        else:
+            self._timers.pop(self._on_silence, None)
+            self._say(f"{why}: what the program prints now may be missing")
+        self._sight_lost = time.monotonic()
+        self._timers[self._on_regain] = self._sight_lost
 
     def _on_regain(self) -> None:
         now = time.monotonic()
         try:
             self._exit = self._launched.regain()
         except OutOfSight as why:
-            if now - self._lost_sight_at < REGAIN_SECONDS:
+            if now - (self._sight_lost or now) < REGAIN_SECONDS:
                 self._timers[self._on_regain] = now + REGAIN_EVERY
                 return
             self._exit = Exit(Reason.ENGINE_RESTARTED, detail=f"{why} and did not come back")
         if self._exit is not None:
+            self._end()
             self._say(self._exit.detail or "the program ended meanwhile")
             return
         self._note_sight("")
-        self._say("the program is heard again; what it printed meanwhile may be missing here")
+        if not any(source.lasting for source in self._launched.sources):
+            self._say("the program is heard again; what it printed meanwhile may be missing here")
         self._attend()
+        self._sight_lost = None
         if self._ending is not None:
             self._launched.signal(signal.SIGTERM)
+
+    def _read_rest(self, source: Source) -> None:
+        """What is there by now."""
+        for _ in range(REST_READS if source.fileno() in self._selector.get_map() else 0):
+            pieces = source.read()
+            if not pieces:
+                if pieces is None:
+                    self._drop(source)
+                return
+            for stream, data in pieces:
+                self._log.append(stream, data, time.monotonic())
+
+    def _drop(self, source: Source) -> None:
+        if source.fileno() in self._selector.get_map():
+            self._selector.unregister(source.fileno())
+            self._sources -= 1
 
     def _note_sight(self, why: str) -> None:
         """For the agent, where the shim is a container itself and dies with the engine."""
