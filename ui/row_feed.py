@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, suppress
 from typing import Protocol
 
@@ -23,6 +23,7 @@ from ui.logs import Piece
 from ui.row_changes import Changes
 from ui.row_frames import Position, pieces, position_of, rows_frame
 from ui.streams import reading
+from ui.ws_messages import Messages
 
 logger = logging.getLogger(__name__)
 
@@ -51,8 +52,8 @@ class Viewer(Protocol):
     def can_take(self, *, again: bool) -> bool:
         """Whether frames can go out at once; ``again`` asks it of one that was left behind."""
 
-    async def give(self, frame: bytes | str) -> None:
-        """Does not wait where ``can_take`` said yes. Raises ``ConnectionError``."""
+    def give(self, messages: Messages) -> None:
+        """Hands them to the network; called where ``can_take`` said yes."""
 
 
 class Feed:
@@ -115,8 +116,9 @@ class Feed:
                     if clock() - turn > TURN_SECONDS:
                         await asyncio.sleep(0)
                         turn = clock()
-        self._changes.add(log.screen.live()[-1:])  # Some row must tell that the log is complete.
         log.finish()
+        # The last row, with what was held back of it; and some row must say that all is there.
+        self._changes.add(await log.window(log.total, 1) if log.total else [])
         self._news.set()
 
     async def _tell(self, log: RowLog) -> None:
@@ -127,43 +129,43 @@ class Feed:
                     await self._news.wait()
             self._news.clear()
             began = clock()
-            await self._tell_all(log)
+            self._tell_all(log)
             pause = OFTEN if len(self._viewers) <= MANY else SELDOM
-            await asyncio.sleep(max(pause, clock() - began))
+            took = clock() - began
+            await asyncio.sleep(max(pause - took, took / 2))
 
-    async def _tell_all(self, log: RowLog) -> None:
-        """What is sent is made before anything is: a screen that goes on meanwhile is not in it."""
+    def _tell_all(self, log: RowLog) -> None:
         position = position_of(log, self._cursor)
         if self._changes.too_many:
             self._changes.forget()
             self._behind.update(self._viewers)
-        frames = [
-            rows_frame(position, part) for run in self._changes.take() for part in pieces(run)
-        ]
+        if self._changes:
+            runs = self._changes.take()
+            self._tell_changes(
+                Messages([rows_frame(position, part) for run in runs for part in pieces(run)])
+            )
         back = [viewer for viewer in self._behind if viewer.can_take(again=True)]
-        opening = self._opening(log, position) if back else []
-        for viewer in [one for one in self._viewers if frames and one not in self._behind]:
-            if viewer.can_take(again=False):
-                await self._give(viewer, frames)
-            else:
-                self._behind.add(viewer)
-        for viewer in back:
-            self._behind.discard(viewer)
-            await self._give(viewer, opening)
+        if back:
+            opening = self._opening(log, position)
+            for viewer in back:
+                self._behind.discard(viewer)
+                viewer.give(opening)
         if position.complete:
             self._tell_end()
 
-    def _opening(self, log: RowLog, position: Position) -> list[bytes | str]:
+    def _tell_changes(self, messages: Messages) -> None:
+        for viewer in self._viewers:
+            if viewer in self._behind:
+                continue
+            if viewer.can_take(again=False):
+                viewer.give(messages)
+            else:
+                self._behind.add(viewer)
+
+    def _opening(self, log: RowLog, position: Position) -> Messages:
         hello = control_frame("hello", **position.values(), complete=position.complete)
         live = [rows_frame(position, part) for run in log.screen.live() for part in pieces(run)]
-        return [hello, *live]
-
-    async def _give(self, viewer: Viewer, frames: Sequence[bytes | str]) -> None:
-        try:
-            for frame in frames:
-                await viewer.give(frame)
-        except ConnectionError:
-            self.leave(viewer)  # Its own session has noticed, or will.
+        return Messages([hello, *live])
 
     def _tell_end(self) -> None:
         for viewer, over in self._viewers.items():

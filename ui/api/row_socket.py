@@ -19,6 +19,7 @@ from ui.events import Watch
 from ui.keys import EVENTS, ROWS
 from ui.problems import unknown_job
 from ui.row_feed import RowHub
+from ui.ws_messages import Messages
 
 FULL_BYTES = 64 * 1024
 """A browser with more than this on the way in this process is left behind."""
@@ -67,12 +68,11 @@ class RowViewer:
         unseen = self._sent - self._seen
         return waiting * share <= FULL_BYTES and (not self._window or unseen * share < self._window)
 
-    async def give(self, frame: bytes | str) -> None:
-        if isinstance(frame, str):
-            await self._ws.send_str(frame)
-        else:
-            self._sent += len(frame)
-            await self._ws.send_bytes(frame)
+    def give(self, messages: Messages) -> None:
+        """Past aiohttp's writer, which would frame them anew for each."""
+        assert self._transport is not None, "it could take something"
+        self._sent += messages.binary
+        self._transport.write(messages.data)
 
 
 class RowSession(Session):
