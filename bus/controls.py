@@ -76,6 +76,7 @@ def _go(pen: Pen, y: int) -> None:
         pen.sheet.rows[-1].own = True
     pen.own = True
     pen.y = min(max(y, _top(pen)), _bottom(pen))
+    pen.low = max(pen.low, pen.y)
 
 
 def _top(pen: Pen) -> int:
@@ -83,10 +84,10 @@ def _top(pen: Pen) -> int:
 
 
 def _bottom(pen: Pen) -> int:
-    total = pen.sheet.total
+    bottom = max(pen.sheet.total, pen.low)
     if pen.top <= pen.sheet.settled:
-        return max(total, pen.y)
-    return min(pen.top + SCREEN_ROWS - 1, max(total + MOST_DOWN, pen.y))
+        return bottom
+    return max(bottom, min(pen.top + SCREEN_ROWS - 1, pen.sheet.total + MOST_DOWN))
 
 
 def _down_to_start(pen: Pen, numbers: list[int]) -> None:
@@ -132,7 +133,7 @@ def _row(pen: Pen, numbers: list[int]) -> None:
 def _own_place(pen: Pen) -> None:
     """Begins a screen of the program's own, unless it has one within reach."""
     if pen.top <= pen.sheet.settled:
-        pen.top = pen.sheet.total + 1
+        pen.top = pen.low = pen.sheet.total + 1
         _go(pen, pen.top)
 
 
@@ -143,6 +144,7 @@ def _own_screen(pen: Pen, begun: bool) -> None:
     else:
         _go(pen, pen.sheet.total)
         pen.y, pen.x = pen.sheet.total + 1, None
+        pen.low = pen.y
 
 
 def _erase_screen(pen: Pen, numbers: list[int]) -> None:

@@ -164,7 +164,8 @@ class Painter:
             rows.append(row)
             begin += len(line) + 1
         self._sheet.push_lines(rows, data[at:last].replace(b"\r\n", b"\n").removesuffix(b"\r"))
-        pen.y, pen.x, pen.begin = self._sheet.total + ended, None, self._base + stop
+        pen.y = pen.low = self._sheet.total + ended
+        pen.x, pen.begin = None, self._base + stop
 
     def _row_spans(self, at: int, stop: int) -> tuple[RowSpan, ...]:
         """Of whole lines: each belongs to the stream of its first byte."""

@@ -26,6 +26,8 @@ class Pen:
         """Raw offset at which the next row begins."""
         self.own = False
         """The next row is not just what is in the raw log."""
+        self.low = 1
+        """The lowest row that it was in: as far down can it go again."""
         self.top = 0
         """First row of the program's own screen; 0 without one."""
         self.kept: tuple[int, int, bytes] = (1, 0, b"")
@@ -63,6 +65,7 @@ class Pen:
         else:
             self.x, self.begin, self.own = None, offset, False
         self.y += 1
+        self.low = max(self.low, self.y)
 
     def print(self, row: Row, data: bytes) -> None:
         """Puts bytes behind all that its row holds."""

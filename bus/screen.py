@@ -100,7 +100,7 @@ class Screen:
                 "time": self._time,
                 "carry": self._carry,
                 "carried": [(span.stream.value, span.length) for span in self._carried],
-                "pen": (pen.y, pen.x, pen.style, pen.begin, pen.own, pen.top, pen.kept),
+                "pen": (pen.y, pen.x, pen.style, pen.begin, pen.own, pen.low, pen.top, pen.kept),
             }
         )
 
@@ -115,7 +115,7 @@ class Screen:
         screen._sheet.settled = kept["settled"]
         screen._sheet.rows.extend(map(Row.load, kept["rows"]))
         pen = screen._pen
-        pen.y, pen.x, pen.style, pen.begin, pen.own, pen.top, pen.kept = kept["pen"]
+        pen.y, pen.x, pen.style, pen.begin, pen.own, pen.low, pen.top, pen.kept = kept["pen"]
         return screen
 
     def _miss(self, end: int, size: int, why: str, time: float) -> None:
@@ -138,17 +138,19 @@ class Screen:
 
     def _close(self) -> None:
         """All rows settle, and a new one is to begin."""
-        carry, self._carry = self._carry, b""
+        carry, carried = self._carry, self._carried
+        self._carry, self._carried = b"", ()
         if carry.startswith(b"\x1b"):
             self._pen.touch()
         elif carry:
-            self._painter.paint(carry, self.end - len(carry), self._carried, self._time)
+            self._painter.paint(carry, self.end - len(carry), carried, self._time)
         pen, sheet = self._pen, self._sheet
         unfinished = pen.y <= sheet.total
         if unfinished:
             pen.begin = self.end
         sheet.settle(len(sheet.rows), pen.begin)
-        pen.y, pen.x, pen.style, pen.top = sheet.total + 1, None, b"", 0
+        pen.y = pen.low = sheet.total + 1
+        pen.x, pen.style, pen.top = None, b"", 0
         pen.own = pen.own or unfinished or pen.begin < self.end
 
     def _read(self, data: bytes, spans: tuple[Span, ...]) -> None:

@@ -51,7 +51,6 @@ class Reader:
             for number, (stream, data) in numbered(rows).items():
                 if rows.append and number == rows.first:
                     data = self.rows[number][1] + data
-                assert number > self.screen.settled or number not in self.rows or True
                 self.rows[number] = (stream, data)
         self.settled += self.screen.take_settled()
 

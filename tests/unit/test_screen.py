@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.row import CUT, MOST_BYTES, MOST_COLUMNS
-from bus.screen import SCREEN_ROWS, Screen
+from bus.row import MOST_COLUMNS
+from bus.screen import SCREEN_ROWS
 from schemas.stream import Stream
-from tests.unit.screens import Part, Reader, chunk, numbered, out, shown
+from tests.unit.screens import Part, Reader, numbered, shown
 
 RED, RESET = b"\x1b[31m", b"\x1b[0m"
 
@@ -31,6 +31,7 @@ CASES = {
     "up to the start, down to the start": (b"a\nb\x1b[FA\x1b[EB\n", [b"A", b"B"]),
     "never above the top": (b"a\x1b[99A\rb\n", [b"b"]),
     "never below the bottom": (b"a\x1b[999999999B\rb\n", [b"b"]),
+    "down again to where it was": (b"a\nb\n\x1b[2AA\x1b[2B\rc\n", [b"A", b"b", b"c"]),
     "erased below": (b"a\nb\nc\x1b[2A\r\x1b[Jx\n", [b"x", b"", b""]),
     "place in the line": (b"abc\x1b[2GX\x1b[1CY\n", [b"aXcY"]),
     "kept and restored": (b"ab\x1b7cd\x1b8X\x1b[sYZ\x1b[uQ\n", [b"abXQZ"]),
