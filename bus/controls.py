@@ -55,9 +55,8 @@ def other(pen: Pen, sequence: bytes) -> None:
 
 
 def carriage_return(pen: Pen) -> None:
-    row = pen.open
     pen.touch()
-    if row is not None:
+    if pen.x or pen.open is not None:
         pen.x = 0
 
 
