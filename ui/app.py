@@ -77,6 +77,7 @@ async def background(app: web.Application) -> AsyncIterator[None]:
         follower.cancel()
         app[HUB].close()
         app[ROWS].close()
+        app[ROW_LOGS].close()
 
 
 async def close_sockets(app: web.Application) -> None:

@@ -82,6 +82,11 @@ WINDOW = (
     Query("since", "What was printed from then on: an ISO time, Unix seconds, or 10m ago."),
     Query("until", "What was printed before then."),
 )
+VIEW = (
+    Query("view", "readable: rows as a terminal would show them, not the bytes as printed."),
+    Query("colour", "0: the readable view without colours."),
+    Query("download", "1: as a file."),
+)
 BYTES_UNSEEN = Query("window", 'Bytes on the way at most; the client sends {"seen": N}.', "integer")
 MATCHING = (
     Query("q", "Only rows that hold this text."),
@@ -157,7 +162,7 @@ OPERATIONS: tuple[Operation, ...] = (
         log_text.log_text,
         "The stored log of one attempt as text; takes Range, or a part by lines or by time.",
         "text/plain",
-        query=(*ATTEMPT, *WINDOW, Query("download", "1: as a file.")),
+        query=(*ATTEMPT, *WINDOW, *VIEW),
         problems=(404, 410, 416, 422, 503),
         tag="logs",
     ),

@@ -116,9 +116,10 @@ class Feed:
                     if clock() - turn > TURN_SECONDS:
                         await asyncio.sleep(0)
                         turn = clock()
-        log.finish()
-        # The last row, with what was held back of it; and some row must say that all is there.
-        self._changes.add(await log.window(log.total, 1) if log.total else [])
+                if log.heavy:
+                    await log.lighten()
+        last = log.screen.live()[-1:]  # Where nothing changes, it says that all is there.
+        self._changes.add(log.finish() or last)
         self._news.set()
 
     async def _tell(self, log: RowLog) -> None:

@@ -25,6 +25,8 @@ MOST_LOGS = 6
 """Open without a feed; each may hold some unpacked blocks."""
 COMPLETE_SECONDS, GROWING_SECONDS = 20.0, 0.5
 """For so long one that is open stands for what is stored."""
+IDLE_SECONDS = 60.0
+"""One that nobody asked for in this time is closed."""
 AT_ONCE, WAITING = 8, 200
 """Readers of this process."""
 
@@ -36,6 +38,7 @@ Key = tuple[str, int, int]
 class Entry:
     log: RowLog | None = None
     opened_at: float = 0.0
+    used_at: float = 0.0
     opening: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -47,6 +50,7 @@ class RowLogs:
         self._clock = clock
         self._entries: OrderedDict[Key, Entry] = OrderedDict()
         self._live: dict[Key, RowLog] = {}
+        self._timer: asyncio.TimerHandle | None = None
         self.gate = Gate(AT_ONCE, WAITING, "readers of logs")
 
     async def get(self, record: Record, cursor: Cursor, row: int = 0) -> RowLog:
@@ -57,14 +61,34 @@ class RowLogs:
         key = (record.id, cursor.attempt, cursor.rank)
         if key in self._live:
             return self._live[key]
-        entry = self._entries.setdefault(key, Entry())
-        self._entries.move_to_end(key)
-        while len(self._entries) > MOST_LOGS:
-            self._entries.popitem(last=False)
+        entry = self._used(key)
         async with entry.opening:
             if entry.log is None or self._stale(entry.log, entry.opened_at, row):
                 entry.log, entry.opened_at = await self._open(record, cursor), self._clock()
             return entry.log
+
+    def _used(self, key: Key) -> Entry:
+        """The newest of all now; others go."""
+        entry = self._entries.setdefault(key, Entry())
+        self._entries.move_to_end(key)
+        while len(self._entries) > MOST_LOGS:
+            self._entries.popitem(last=False)
+        entry.used_at = self._clock()
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(IDLE_SECONDS, self._close_idle)
+        return entry
+
+    def _close_idle(self) -> None:
+        before = self._clock() - IDLE_SECONDS
+        for key, entry in list(self._entries.items()):
+            if entry.used_at <= before:
+                del self._entries[key]
+        again = asyncio.get_running_loop().call_later
+        self._timer = again(IDLE_SECONDS, self._close_idle) if self._entries else None
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
 
     def _stale(self, log: RowLog, opened_at: float, row: int) -> bool:
         age = self._clock() - opened_at

@@ -12,10 +12,13 @@ import aiohttp
 import pytest
 
 from bus.connection import Bus
+from bus.row_search import Hits, Query
+from bus.rows import RowLog
 from bus.sealed import LogArchive, StoredIndex
 from schemas.job import Fact, State
 from schemas.log import LogIndex, Stream
 from tests.integration.ui_run import JOB, Run
+from ui import searches
 from ui.app import serving
 from ui.config import UiConfig
 
@@ -272,6 +275,84 @@ async def test_a_search_counts_and_numbers_rows(http: Session, run: Run) -> None
             async with http.get(url, params={"q": "loss"}) as answer:
                 found = await answer.json()
     assert found["rows"] == [*range(1, 20, 2), 21]
+
+
+async def test_the_readable_log_is_plain_text(http: Session, run: Run) -> None:
+    await run.begin()
+    await run.write(b"\x1b[32mgreen\x1b[0m\n" + BAR, time=100.0)
+    await lines(run, 3, 12_000)
+    await run.write(b"the end", time=200.0)
+    await run.end()
+    url = f"{LOG}?view=readable"
+    numbered = [b"line %d" % number for number in range(3, 12_001)]
+    async with http.get(url) as answer:
+        assert answer.content_type == "text/plain"
+        first, *rest = (await answer.read()).split(b"\n")
+    assert b"\x1b[32m" in first
+    assert rest == [b"Epoch 1: 100%", *numbered, b"the end", b""]
+    async with http.get(f"{url}&colour=0&lines=1-3") as answer:
+        assert await answer.read() == b"green\nEpoch 1: 100%\nline 3\n"
+    async with http.get(f"{url}&tail=2&download=1") as answer:
+        assert answer.headers["Stoker-Line"] == "12000"
+        assert answer.headers["Content-Disposition"].endswith('.1.0.txt"')
+        assert await answer.read() == b"line 12000\nthe end\n"
+    async with http.get(f"{url}&since=1970-01-01T00:03:00") as answer:
+        assert await answer.read() == b"the end\n"
+    async with http.get(f"{url}&since=2999-01-01") as answer:
+        assert await answer.read() == b""
+    async with http.head(f"{url}&lines=3") as answer:
+        cursor = answer.headers["Stoker-Cursor"]
+    assert cursor == f"1.0.{run.text.index(b'line 3')}"
+    for query in ("view=nice", "view=readable&colour=x", "view=readable&lines=0"):
+        async with http.get(f"{LOG}?{query}") as answer:
+            assert answer.status == 422
+
+
+async def test_one_that_reads_nothing_makes_nobody_wait_and_nothing_grow(
+    http: Session, run: Run
+) -> None:
+    await run.begin()
+    async with http.ws_connect(SOCKET) as deaf, http.ws_connect(SOCKET) as other:
+        quick, page = Page(), Page()
+        await lines(run, 1, 1)
+        await watch(deaf, page, b"line 1")
+        for number in range(100):
+            wide = b"".join(b"%06d" % row + b"x" * 994 + b"\n" for row in range(300))
+            await run.write(wide + b"written %d\n" % number)
+            await watch(other, quick, b"written %d" % number)
+        await watch(deaf, page, b"written 99")
+        assert page.size < len(run.text) / 2
+        assert page.types.count("hello") > 1
+        assert (await rows(http, tail=100))[1] == page.text[-100:]
+
+
+async def test_too_many_searches_are_told_to_come_back(
+    http: Session, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await run.begin()
+    await lines(run, 1, 10)
+    go_on = asyncio.Event()
+
+    async def slow(log: RowLog, query: Query, known: Hits | None = None) -> Hits:
+        await go_on.wait()
+        return Hits()
+
+    monkeypatch.setattr(searches, "find", slow)
+
+    async def ask(text: str) -> tuple[int, str]:
+        async with http.get(f"{LOG}/search", params={"q": text}) as answer:
+            return answer.status, answer.headers.get("Retry-After", "")
+
+    async with asyncio.TaskGroup() as group:
+        most = searches.AT_ONCE + searches.WAITING
+        asked = [group.create_task(ask(f"text {number}")) for number in range(most + 3)]
+        async with asyncio.timeout(10):
+            await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+        async with http.get("/healthz") as answer:
+            assert answer.status == 200
+        go_on.set()
+    answers = sorted(task.result() for task in asked)
+    assert answers == [(200, "")] * most + [(503, "2")] * 3
 
 
 async def test_before_the_first_attempt_there_are_no_rows(http: Session, run: Run) -> None:

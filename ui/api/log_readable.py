@@ -6,6 +6,8 @@ rows, ``colour=0`` leaves colours out.
 
 from __future__ import annotations
 
+import asyncio
+
 from aiohttp import web
 
 from bus.row_search import COLOUR
@@ -39,7 +41,9 @@ async def write_rows(
     response: web.StreamResponse, log: RowLog, first: int, last: int, colour: bool
 ) -> None:
     async for rows in runs_of(log, first, last):
-        data = rows.data if colour else COLOUR.sub(b"", rows.data)
+        data = rows.data
+        if not colour and b"\x1b" in data:
+            data = await asyncio.to_thread(COLOUR.sub, b"", data)
         await response.write(data + b"\n")
     await response.write_eof()
 

@@ -32,7 +32,7 @@ async def log_rows(request: web.Request) -> web.Response:
     if not cursor.attempt:
         return frame_answer(empty_frame(nothing_yet(record, cursor), 1))
     logs = request.app[ROW_LOGS]
-    log = await logs.get(record, cursor, row=(place.first or 1) + place.count - 1)
+    log = await logs.get(record, cursor, row=place.first or 0)
     if query is not None:
         return frame_answer(await matching_frame(request, log, cursor, place, query))
     async with logs.gate.passed():
