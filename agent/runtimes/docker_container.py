@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from agent.runtimes.docker_pipes import mount, through_pipes, uses_pipes
 from agent.runtimes.protocol import Launch
 
 JOB = "/job"
@@ -41,7 +42,8 @@ def settings(launch: Launch) -> dict[str, Any]:
 
     Of ``launch.details``: ``image`` (id), ``user``, ``own_command`` (run what the image names, with
     the command as its arguments), ``cpus`` (what the engine has), ``gpus`` (ids), ``sandbox`` (the
-    engine's name of what runs the container; empty for its default).
+    engine's name of what runs the container; empty for its default), ``pipes`` (print to the shim
+    itself; the command is complete then).
     """
     own = bool(launch.details.get("own_command"))
     body: dict[str, Any] = {
@@ -55,7 +57,10 @@ def settings(launch: Launch) -> dict[str, Any]:
         "Healthcheck": {"Test": ["NONE"]},
         "HostConfig": host_settings(launch),
     }
-    if own:
+    if uses_pipes(launch):
+        body |= {"Entrypoint": through_pipes(launch.command)}
+        body |= {} if own else {"WorkingDir": JOB}
+    elif own:
         body |= {"Cmd": list(launch.command)} if launch.command else {}
     else:
         # An entrypoint of its own, or the image's would stand before the command.
@@ -83,7 +88,7 @@ def host_settings(launch: Launch) -> dict[str, Any]:
         "ReadonlyRootfs": True,
         # Programs compile into /tmp and run what they made: it stays executable.
         "Tmpfs": {"/tmp": f"rw,exec,nosuid,nodev,mode=1777,size={limits.memory}"},
-        "Mounts": [bind(f"{launch.folder}/job", JOB), bind(f"{launch.folder}/outputs", OUTPUTS)],
+        "Mounts": mounts(launch),
         "NetworkMode": NETWORKS[launch.network],
         "ShmSize": limits.shm,
         "Ulimits": [*host["Ulimits"], ulimit("fsize", limits.disk)],
@@ -107,6 +112,11 @@ def hardened(memory: int, pids: int, cpus: float) -> dict[str, Any]:
         # Whoever attached keeps the output; a driver would write every byte once more.
         "LogConfig": {"Type": "none"},
     }
+
+
+def mounts(launch: Launch) -> list[dict[str, Any]]:
+    folders = [bind(f"{launch.folder}/job", JOB), bind(f"{launch.folder}/outputs", OUTPUTS)]
+    return [*folders, mount(launch)] if uses_pipes(launch) else folders
 
 
 def bind(source: str, target: str) -> dict[str, Any]:

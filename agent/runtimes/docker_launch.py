@@ -1,9 +1,9 @@
 """How does a shim start a container, hear all that it prints, and learn how it ended?
 
 Four round trips before the first byte and none that is not needed: create, attach and wait at once,
-start. The output goes straight from the attached socket to the spool. The shim has one thread, and
-an engine whose reader does not read hangs in every call about that container: so nothing here waits
-for the engine while the program runs.
+start. The output goes straight to the spool: from the program's FIFOs, or where it cannot have
+those, from the attached socket. The shim has one thread, and an engine whose reader does not read
+hangs in every call about that container: nothing here waits for the engine while the program runs.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import socket
 import struct
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from agent.runtimes.docker_cgroup import ControlGroup
@@ -29,7 +30,8 @@ from agent.runtimes.docker_engine import (
     Link,
     out_of_space,
 )
-from agent.runtimes.protocol import CannotLaunch, Exit, Launch, OutOfSight, Use
+from agent.runtimes.docker_pipes import Pipe, close_pipes, open_pipes
+from agent.runtimes.protocol import CannotLaunch, Exit, Launch, OutOfSight, Source, Use
 from schemas.reason import Reason
 from schemas.stream import Stream
 
@@ -53,18 +55,25 @@ class DockerLauncher:
 
     def launch(self, launch: Launch) -> Container:
         engine = Engine(launch.details["engine"])
+        pipes: tuple[Pipe, ...] = ()
         try:
+            pipes = open_pipes(launch)
             with contextlib.closing(engine.link(START_SECONDS)) as link:
-                return start(engine, link, launch)
-        except EngineError as error:
-            raise CannotLaunch(str(error), why(error)) from error
+                return start(engine, link, launch, pipes)
+        except BaseException as error:
+            close_pipes(pipes)
+            if isinstance(error, EngineError):
+                raise CannotLaunch(str(error), why(error)) from error
+            if isinstance(error, OSError):
+                raise CannotLaunch(f"no pipes for its output: {error}") from error
+            raise
 
     def recover(self, launch: Launch) -> None:
         engine = Engine(launch.details["engine"])
         remove(engine, container_name(launch.job, launch.attempt))
 
 
-def start(engine: Engine, link: Link, launch: Launch) -> Container:
+def start(engine: Engine, link: Link, launch: Launch, pipes: tuple[Pipe, ...]) -> Container:
     container = create(engine, link, launch)
     attached, waiting = engine.link(START_SECONDS), engine.link(START_SECONDS)
     try:
@@ -75,7 +84,7 @@ def start(engine: Engine, link: Link, launch: Launch) -> Container:
         waiting.close()
         remove(engine, container)
         raise
-    return Container(engine, container, attached, waiting, answer)
+    return Container(engine, container, Heard(attached, waiting, answer), pipes)
 
 
 def listen(
@@ -129,36 +138,39 @@ def why(error: EngineError) -> Reason:
     return Reason.AGENT_ERROR
 
 
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What the engine tells of a container."""
+
+    attached: Link
+    waiting: Link
+    answer: http.client.HTTPResponse
+    """Its body comes when the container has ended."""
+
+
 class Container:
     """A container that runs, attached to and waited for."""
 
     def __init__(
-        self,
-        engine: Engine,
-        container: str,
-        attached: Link,
-        waiting: Link,
-        answer: http.client.HTTPResponse,
+        self, engine: Engine, container: str, heard: Heard, pipes: tuple[Pipe, ...]
     ) -> None:
         self._engine = engine
         self._container = container
-        self._attached = attached
-        self._waiting = waiting
-        self._answer = answer
-        """Its body comes when the container has ended."""
+        self._pipes = pipes
+        self._attached, self._waiting, self._answer = heard.attached, heard.waiting, heard.answer
         self._asked: list[Link] = []
         self._found: ControlGroup | None = None
         self._exit: Exit | None = None
-        self._output = Output(attached.sock)
-        self._exited = waiting.sock.fileno()
+        self._output = Output(self._attached.sock)
+        self._exited = self._waiting.sock.fileno()
 
     @property
     def identity(self) -> str:
         return self._container
 
     @property
-    def sources(self) -> Sequence[Output]:
-        return (self._output,)
+    def sources(self) -> Sequence[Source]:
+        return (*self._pipes, self._output)
 
     @property
     def exited(self) -> int:
@@ -167,19 +179,25 @@ class Container:
     def exit(self) -> Exit | None:
         if self._exit is None and select.select([self._exited], [], [], 0)[0]:
             self._exit = self._judge()
-        return self._exit
+        return self._over()
 
     def regain(self) -> Exit | None:
         try:
             state = self._look(f"/containers/{self._container}/json")["State"]
             if not state["Running"]:
-                return self._ended_unseen(state)
-            self._attach_again()
+                self._exit = self._ended_unseen(state)
+            else:
+                self._attach_again()
         except EngineSilent as error:
             raise OutOfSight(WENT_AWAY) from error
         except EngineError as error:
-            return Exit(Reason.ENGINE_RESTARTED, detail=f"{WENT_AWAY}: {error}")
-        return None
+            self._exit = Exit(Reason.ENGINE_RESTARTED, detail=f"{WENT_AWAY}: {error}")
+        return self._over()
+
+    def _over(self) -> Exit | None:
+        for pipe in self._pipes:
+            pipe.over = self._exit is not None
+        return self._exit
 
     def use(self) -> Use | None:
         peak = self._group.peak()
@@ -209,6 +227,7 @@ class Container:
     def close(self) -> None:
         for link in (self._attached, self._waiting, *self._asked):
             link.close()
+        close_pipes(self._pipes)
         remove(self._engine, self._container)
 
     def _judge(self) -> Exit:
@@ -272,6 +291,8 @@ def read_exit(status: int, state: dict[str, Any]) -> Exit:
 
 class Output:
     """The attached socket: frames of standard output and standard error."""
+
+    lasting = False
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from agent.folder import AttemptFolder
-from agent.runtimes.docker_container import FULL, JOB_USER, NETWORKS, OUTPUTS
+from agent.runtimes.docker_container import FULL, JOB_USER, NETWORKS, OUTPUTS, owner_of
 from agent.runtimes.docker_engine import SOCKET, Engine, EngineError
 from agent.runtimes.docker_environment import Bases, Environments, Ready, Wish
 from agent.runtimes.docker_images import BuildLimits, Images
 from agent.runtimes.docker_leftovers import Leftovers
 from agent.runtimes.docker_network import NoNetwork, Outbound
+from agent.runtimes.docker_shell import Shells, command_of, shares_kernel
 from agent.runtimes.docker_sibling import SiblingHosts, misplaced, own_container
 from agent.runtimes.docker_threads import Threads
 from agent.runtimes.program import limits_of, program_environment
@@ -21,6 +22,7 @@ from agent.runtimes.protocol import CannotPrepare, Launch, Output, Preparation, 
 from agent.runtimes.shim_runtime import HostProcess, ShimRuntime, start_local_host
 from agent.surplus import Rule
 from schemas.reason import Reason
+from schemas.spec import JobSpec
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +45,16 @@ class DockerConfig:
     """Over which packages are installed; ``full`` where ``outbound`` cannot be had."""
     sandbox: str = ""
     """The engine's name of what runs the containers, such as ``runsc``; empty for its default."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What a container runs."""
+
+    command: tuple[str, ...]
+    """Where it prints through the engine and the image brings its own: the arguments alone."""
+    pipes: bool = False
+    """Whether it prints to its shim itself."""
 
 
 class DockerRuntime(ShimRuntime):
@@ -68,6 +80,8 @@ class DockerRuntime(ShimRuntime):
             images, self._threads, config.bases, self._network_of_installs
         )
         self._siblings: SiblingHosts | None = None
+        self._shells = Shells(self._engine, owner_of(worker, work))
+        self._shares_kernel = False
         self._cpus = 0.0
         self._root: Path | None = None
         """Where the engine keeps images and containers."""
@@ -95,7 +109,8 @@ class DockerRuntime(ShimRuntime):
         except EngineError as error:
             raise CannotPrepare(str(error), Reason.AGENT_ERROR) from error
         await self._threads.run(hand_over, folder)
-        return Prepared(ready.environment, self._launch(preparation, ready))
+        start = await self._threads.run(self._start_of, ready, grant.spec)
+        return Prepared(ready.environment, self._launch(preparation, ready, start))
 
     async def clean(self, wanted: int) -> int:
         removed = await super().clean(wanted)
@@ -142,6 +157,8 @@ class DockerRuntime(ShimRuntime):
             return f"the engine has no runtime {self._sandbox}; it has {', '.join(sorted(known))}"
         self._cpus = float(info["NCPU"])
         self._root = Path(info["DockerRootDir"])
+        # What a sandbox has for a kernel is another one.
+        self._shares_kernel = not self._sandbox and shares_kernel(info)
         own = own_container(self._engine)
         if own is None:
             return None
@@ -152,17 +169,25 @@ class DockerRuntime(ShimRuntime):
         start = self._siblings.start if self._siblings else start_local_host
         return await start(fifo, runtime)
 
-    def _launch(self, preparation: Preparation, ready: Ready) -> Launch:
+    def _start_of(self, ready: Ready, spec: JobSpec) -> Start:
+        command = spec.arguments if ready.own_command else ("python", spec.entry, *spec.arguments)
+        if not self._shares_kernel or not self._shells.has(ready.image):
+            return Start(command)
+        if ready.own_command:
+            image = self._engine.image(ready.image)
+            command = command_of(image, spec.arguments) if image else ()
+        return Start(command, pipes=True) if command else Start(spec.arguments)
+
+    def _launch(self, preparation: Preparation, ready: Ready, start: Start) -> Launch:
         grant = preparation.grant
         spec = grant.spec
-        command = spec.arguments if ready.own_command else ("python", spec.entry, *spec.arguments)
         return Launch(
             runtime=self.name,
             job=grant.job,
             attempt=grant.attempt,
             worker=preparation.worker,
             folder=str(preparation.folder.path),
-            command=command,
+            command=start.command,
             environment=program_environment(grant, {}, outputs=OUTPUTS, home=HOME),
             limits=limits_of(grant),
             network=spec.network,
@@ -172,6 +197,7 @@ class DockerRuntime(ShimRuntime):
                 "user": job_user(),
                 "own_command": ready.own_command,
                 "cpus": self._cpus,
+                "pipes": start.pipes,
                 "sandbox": self._sandbox,
             },
         )

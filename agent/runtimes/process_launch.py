@@ -79,6 +79,8 @@ def spawn(launch: Launch, stdout: int, stderr: int) -> int:
 class PipeSource:
     """The read end of the program's stdout or stderr."""
 
+    lasting = True
+
     def __init__(self, descriptor: int, stream: Stream) -> None:
         self._descriptor = descriptor
         self._stream = stream

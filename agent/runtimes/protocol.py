@@ -141,6 +141,10 @@ class Use:
 class Source(Protocol):
     """One descriptor that the shim drains."""
 
+    @property
+    def lasting(self) -> bool:
+        """Whether it goes on although the program is out of sight."""
+
     def fileno(self) -> int: ...
 
     def read(self) -> Sequence[tuple[Stream, bytes]] | None:
@@ -168,11 +172,13 @@ class Launched(Protocol):
     def exit(self) -> Exit | None:
         """How it ended, None while it runs. Code, signal, ``oom``, peak memory are filled in.
 
-        Raises ``OutOfSight`` where that cannot be known: ``sources`` and ``exited`` are void then.
+        Raises ``OutOfSight`` where that cannot be known: ``exited`` is void then, and those of
+        ``sources`` that are not ``lasting``.
         """
 
     def regain(self) -> Exit | None:
-        """Out of sight: how it ended meanwhile, or None and new ``sources`` and ``exited``.
+        """Out of sight: how it ended meanwhile, or None, a new ``exited``, and new ``sources`` for
+        those that were not ``lasting``.
 
         Raises ``OutOfSight`` as long as that cannot be known yet. Blocks for seconds at most.
         """

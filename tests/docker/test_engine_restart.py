@@ -30,6 +30,7 @@ signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 for number in range(100_000):
     print(f"line {number}", flush=True)
     if pathlib.Path("go").exists():
+        pathlib.Path("/outputs/said").write_text(str(number))
         sys.exit(5)
     time.sleep(0.02)
 """
@@ -108,34 +109,53 @@ async def test_an_engine_that_takes_its_containers_along_is_the_reason_of_their_
         await until(lambda one=one: not is_there(Engine(own.socket), one))
 
 
-async def test_an_engine_that_lets_its_containers_live_costs_at_most_what_was_printed_meanwhile(
-    own: PrivateEngine, bundle: Bundle
+async def test_an_engine_that_lets_its_containers_live_costs_no_line(
+    own: PrivateEngine, runtime: DockerRuntime, bundle: Bundle
 ) -> None:
     through, meanwhile, stopped = [await begun(bundle) for _ in range(3)]
+    runtime._shares_kernel = False
+    engines = await begun(bundle)
     program = await asyncio.to_thread(Engine(own.socket).container_state, stopped.container)
     restarted = asyncio.ensure_future(own.restart(live_restore=True, pause=3))
     await until_printed(meanwhile, "[stoker] the Docker engine stopped")
+    heard = len(numbers(meanwhile))
+    await until_more(meanwhile, heard + 10)
     (meanwhile.folder.job / "go").touch()
     await stopped.runtime.stop(stopped.folder, 0, Reason.PREEMPTED)
     await until(lambda: not Path(f"/proc/{program['Pid']}").exists())
     assert not Path(own.socket.removeprefix("unix://")).exists(), "the engine is back"
     await restarted
     assert (await ended(stopped)).reason is Reason.PREEMPTED
-    exit = await ended(meanwhile)
+    await ends_with_every_line(meanwhile)
+    await until_printed(engines, "[stoker] the program is heard again")
+    await until_more(engines, len(numbers(engines)) + 10)
+    for one in (through, engines):
+        (one.folder.job / "go").touch()
+    await ends_with_every_line(through)
+    exit = await ended(engines)
     assert (exit.reason, exit.code) == (Reason.EXIT, 5), exit
+    tells_the_gap(engines)
 
-    await until_printed(through, "[stoker] the program is heard again")
-    heard = len(numbers(through))
+
+async def until_more(attempt: Attempt, lines: int) -> None:
     async with asyncio.timeout(PATIENCE):
-        while len(numbers(through)) < heard + 10:
-            through.news.clear()
-            await through.news.wait()
-    (through.folder.job / "go").touch()
-    exit = await ended(through)
+        while len(numbers(attempt)) < lines:
+            attempt.news.clear()
+            await attempt.news.wait()
+
+
+async def ends_with_every_line(attempt: Attempt) -> None:
+    exit = await ended(attempt)
     assert (exit.reason, exit.code) == (Reason.EXIT, 5), exit
-    found = numbers(through)
+    assert numbers(attempt) == list(range(int(attempt.output()) + 1))
+    assert "missing" not in attempt.printed()
+
+
+def tells_the_gap(attempt: Attempt) -> None:
+    """Of a program that prints through the engine: its lines are whole before and after it."""
+    found = numbers(attempt)
     assert found == sorted(set(found))
-    before, after = through.printed().split("[stoker] the Docker engine stopped")
+    before, after = attempt.printed().split("[stoker] the Docker engine stopped")
     assert len(re.findall("line", before)) == int(before.split()[-1]) + 1
     after = after.split("[stoker] the program is heard again")[1]
     seen = [int(number) for number in re.findall(r"^line (\d+)$", after, re.MULTILINE)]
