@@ -11,12 +11,12 @@ from playwright.async_api import Browser, Page, expect
 
 from stoker.stack import Stack
 from tests.browser.conftest import ROOT, Shoot
+from tests.browser.log_tools import SHORT, submit, zip_of
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
 LONG = 120_000
 """Milliseconds; the first training on a machine installs its requirements."""
-SHORT = 20_000
 TEXT = """() => {
   const { store } = document.getElementById("log").log.first;
   const lines = [];
@@ -47,21 +47,6 @@ def zipped(folder: Path, target: Path) -> Path:
         for path in sorted(folder.iterdir()):
             archive.write(path, path.name)
     return target
-
-
-def zip_of(target: Path, **files: str) -> Path:
-    with zipfile.ZipFile(target, "w") as archive:
-        for name, text in files.items():
-            archive.writestr(name.replace("__", "."), text)
-    return target
-
-
-async def submit(page: Page, bundle: Path) -> None:
-    await page.goto("/")
-    await page.set_input_files("#zip-input", bundle)
-    await expect(page.locator("#bundle-facts")).to_contain_text("to send")
-    await page.click("#send")
-    await page.wait_for_url(re.compile(r"/jobs/[0-9a-z]{8}-"), timeout=SHORT)
 
 
 async def text_has(page: Page, words: str, timeout: float = SHORT) -> str:

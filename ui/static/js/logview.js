@@ -7,6 +7,7 @@ import { drawHead, drawRow, headElement, rowElement } from "./rowview.js";
 const BESIDE = 500; // pixels of rows that are ready above and below
 const JUMP = 3; // views; a longer way is a jump, by the scrollbar
 const REST = 160; // milliseconds without scrolling until the scrollbar is put right
+const FRESH = 500; // milliseconds
 const BOX = 100000; // pixels
 const NEAR = 2; // pixels from the end that are the end
 
@@ -26,6 +27,8 @@ export class LogView {
     this.pinned = new Set(); // elements that hold an end of the selection
     this.stamp = 0; // changes with the look of all rows
     this.lastTop = 0;
+    this.base = 0; // where the box of rows begins
+    this.before = { at: 0, count: 0 }; // items a moment ago
     this.ruler = new Ruler(20);
     this.listen();
     new ResizeObserver(() => this.resized()).observe(this.scroller);
@@ -138,7 +141,8 @@ export class LogView {
   atEnd() {
     const { ruler, height } = this;
     ruler.count = this.outline.length;
-    return !ruler.isBehind(ruler.walk(ruler.last(height), -NEAR), this.place);
+    const fresh = (ruler.count - this.before.count) * ruler.unit; // nobody scrolls to an end that runs away
+    return !ruler.isBehind(ruler.walk(ruler.last(height), -NEAR - Math.min(Math.max(0, fresh), height)), this.place);
   }
 
   leave() {
@@ -174,6 +178,7 @@ export class LogView {
     const { ruler, outline, height } = this;
     if (!height) return;
     ruler.count = outline.length;
+    if (performance.now() - this.before.at > FRESH) this.before = { at: performance.now(), count: ruler.count };
     const last = ruler.last(height);
     if (this.following || ruler.isBehind(this.place, last)) this.place = last;
     for (let round = 0; round < 3; round += 1) {

@@ -182,7 +182,7 @@ export class LogPane {
   /** {q, case, stream} or null for all rows. */
   async filter(query) {
     this.outline.matches?.close();
-    if (!query) { if (this.outline.matches) this.view.rearrange(() => { this.outline.matches = null; }); this.drawEmpty(); return; }
+    if (!query) { this.unfilter(); return; }
     const matches = new Matches(this.source, query, (error) => { if (error) this.fail(error); this.drawEmpty(); this.view.update(); this.on.changed(this); });
     this.matching = matches;
     const { n } = this.outline.length ? this.view.top : {};
@@ -193,6 +193,13 @@ export class LogPane {
       this.on.changed(this);
     } catch (error) { this.fail(error); }
     this.drawEmpty();
+  }
+
+  unfilter() {
+    this.matching = null;
+    if (this.outline.matches) this.view.rearrange(() => { this.outline.matches = null; });
+    this.drawEmpty();
+    this.on.changed(this);
   }
 
   setPattern(text, exact) {
@@ -223,7 +230,7 @@ export class LogPane {
       const k = await matches.placeOf(n);
       if ((await matches.rowAt(k))?.n === n) return k;
       this.on.unfilter();
-      this.view.rearrange(() => { this.outline.matches = null; });
+      this.unfilter();
     }
     const section = this.outline.sectionOf(n);
     if (this.outline.headed && this.outline.folded.has(section)) this.fold(section);
