@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 import uvloop
 
 from benchmarks import table
-from benchmarks.logs import archive, crowd, flood, many
+from benchmarks.logs import archive, crowd, flood, many, page
 from benchmarks.table import Figure
 
 Measure = Callable[[argparse.Namespace], Awaitable[list[Figure]]]
@@ -20,6 +20,7 @@ Measure = Callable[[argparse.Namespace], Awaitable[list[Figure]]]
 FIGURES: dict[str, tuple[Measure, float]] = {
     "flood": (lambda _: flood.figures(), 240),
     "crowd": (lambda _: crowd.figures(), 240),
+    "page": (lambda _: page.figures(), 180),
     "many": (lambda _: many.figures(), 420),
     "archive": (lambda asked: archive.figures(asked.gigabytes), 900),
 }
