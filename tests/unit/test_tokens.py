@@ -57,7 +57,9 @@ def test_a_signature_holds_for_its_key_and_text_alone() -> None:
             verify(public, text, signature)
 
 
-@pytest.mark.parametrize("public", ["", "U", "UABC", "no key", Key.new(ACCOUNT).public])
+@pytest.mark.parametrize(
+    "public", ["", "U", "UABC", "no key", Key.new(ACCOUNT).public], ids=range(5)
+)
 def test_a_key_of_another_kind_is_no_user(public: str) -> None:
     with pytest.raises(BadKey):
         raw_user(public)
