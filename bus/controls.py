@@ -147,8 +147,8 @@ def _own_screen(pen: Pen, begun: bool) -> None:
 
 
 def _erase_screen(pen: Pen, numbers: list[int]) -> None:
-    row, x = pen.open, pen.column()
-    above, below = range(_top(pen), pen.y), range(pen.y + 1, pen.sheet.total + 1)
+    row, x, behind = pen.open, pen.column(), pen.sheet.total + 1
+    above, below = range(_top(pen), min(pen.y, behind)), range(pen.y + 1, behind)
     match numbers[0]:
         case 0:
             _erase_line(pen, [0])

@@ -86,7 +86,7 @@ class Painter:
 
     def _restyle(self, found: re.Match[bytes]) -> None:
         pen = self._pen
-        if pen.prints:
+        if pen.prints or pen.appends(pen.open):
             row = pen.start_row(self._stream(found.start()), self._time)
             pen.print(row, found[0])
         else:

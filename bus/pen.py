@@ -46,6 +46,12 @@ class Pen:
         """The row that the cursor is in, where it was begun."""
         return self.sheet.row(self.y) if self.y <= self.sheet.total else None
 
+    def appends(self, row: Row | None) -> bool:
+        """Whether what is printed goes behind all that its row holds, as printed."""
+        if row is None or row.cells is not None:
+            return False
+        return self.x is None or (self.x == 0 and not row.data)
+
     def start_row(self, stream: Stream, time: float) -> Row:
         """The row that the cursor is in, begun where it was not."""
         missing = self.y - self.sheet.total
@@ -84,7 +90,7 @@ class Pen:
 
     def write(self, row: Row, text: bytes, at: int) -> Row:
         """Puts text where the cursor is; gives the row, a new one where this is too long for it."""
-        if row.cells is None and (self.x is None or (self.x == 0 and not row.data)):
+        if self.appends(row):
             self.print(row, text)
         elif row.long:
             self.y, self.begin, self.own = self.y + 1, at, True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bus.row import MOST_COLUMNS
@@ -135,6 +135,7 @@ def fed(parts: list[Part], cuts: list[int], restarts: list[int]) -> Reader:
     return reader
 
 
+@settings(deadline=None)
 @given(logs_in_pieces())
 def test_the_pieces_of_a_log_change_nothing(log: tuple[list[Part], list[int], list[int]]) -> None:
     parts, cuts, restarts = log
@@ -145,6 +146,7 @@ def test_the_pieces_of_a_log_change_nothing(log: tuple[list[Part], list[int], li
     assert whole.archived() == whole.rows
 
 
+@settings(deadline=None)
 @given(LOGS)
 def test_live_rows_are_what_a_reader_has(parts: list[Part]) -> None:
     reader = Reader()
@@ -156,6 +158,7 @@ def test_live_rows_are_what_a_reader_has(parts: list[Part]) -> None:
         assert live == [(n, reader.rows[n]) for n in range(screen.settled + 1, screen.total + 1)]
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from([b"a", b"\n", b"\r\n", "ü█".encode(), b" \t"])), st.integers(1, 5))
 def test_rows_of_a_log_without_control_are_its_lines(pieces: list[bytes], size: int) -> None:
     raw = b"".join(pieces)
