@@ -221,10 +221,10 @@ async def test_a_million_rows_scroll_to_the_middle_and_the_end(
     await page.goto(f"{job}?attempt=1#L777777")
     await view_has(page, 777_777, "row  777776 x")
     await page.fill("#find", "row  12345")
-    await expect(page.locator("#hits")).to_have_text("1 of 10")
+    await expect(page.locator("#hits")).to_have_text("1 of 10", timeout=SHORT)
     await view_has(page, 123_451, "row  123450 x")
     await page.fill("#find", "row")
-    await expect(page.locator("#hits")).to_have_text("123,450 of 1,000,000")
+    await expect(page.locator("#hits")).to_have_text("123,450 of 1,000,000", timeout=LONG)
     held = "document.getElementById('log').log.first.store.windows.map.size"
     for share in (0.1, 0.3, 0.7, 0.9):
         await scroll_to(page, share)

@@ -14,11 +14,15 @@ export class Copying {
     Object.assign(this, { view, outline, source });
     this.all = false;
     this.ready = null; // {key, text, rows}
-    view.scroller.addEventListener("keydown", (event) => this.onKey(event));
-    document.addEventListener("selectionchange", () => this.onSelection());
-    document.addEventListener("copy", (event) => this.onCopy(event));
-    document.addEventListener("pointerdown", () => this.setAll(false));
+    this.closing = new AbortController();
+    const { signal } = this.closing;
+    view.scroller.addEventListener("keydown", (event) => this.onKey(event), { signal });
+    document.addEventListener("selectionchange", () => this.onSelection(), { signal });
+    document.addEventListener("copy", (event) => this.onCopy(event), { signal });
+    document.addEventListener("pointerdown", () => this.setAll(false), { signal });
   }
+
+  close() { this.closing.abort(); }
 
   onKey(event) {
     if (event.key === "Escape") this.setAll(false);
@@ -56,12 +60,12 @@ export class Copying {
     const selection = getSelection();
     if (selection.isCollapsed || !selection.rangeCount) return null;
     const range = selection.getRangeAt(0);
-    const from = this.end(range.startContainer, range.startOffset);
-    const to = this.end(range.endContainer, range.endOffset);
+    const from = this.edge(range.startContainer, range.startOffset);
+    const to = this.edge(range.endContainer, range.endOffset);
     return from && to ? { from, to } : null;
   }
 
-  end(node, offset) {
+  edge(node, offset) {
     const row = this.rowOf(node);
     if (!row) return null;
     const { text } = row;
@@ -78,6 +82,7 @@ export class Copying {
   }
 
   onCopy(event) {
+    if (["INPUT", "TEXTAREA"].includes(document.activeElement?.tagName)) return;
     const ends = this.ends();
     if (!ends) return;
     event.preventDefault();

@@ -24,7 +24,7 @@ export class LogPane {
     this.wanted = null; // marks to be shown as soon as their rows are there
     this.missed = 0; // rows when following stopped
     this.build(job);
-    setInterval(() => { if (this.state === "on") this.view.update(); }, 1000);
+    this.ticking = setInterval(() => { if (this.state === "on") this.view.update(); }, 1000);
   }
 
   build(job) {
@@ -68,7 +68,13 @@ export class LogPane {
     this.source.connect(pinned);
   }
 
-  close() { this.source.close(); this.find.clear(); }
+  close() {
+    clearInterval(this.ticking);
+    this.source.close();
+    this.find.clear();
+    this.copying.close();
+    this.outline.matches?.close();
+  }
 
   clear(attempt) {
     this.shown = attempt;
@@ -77,6 +83,7 @@ export class LogPane {
     this.look.hit = 0;
     this.look.expanded.clear();
     this.marks = null;
+    this.deleted = "";
     this.outline.folded.clear();
     this.store.reset();
     this.view.reset();
