@@ -169,8 +169,9 @@ class RowLog:
             room -= len(rows.data) + 1
         return found
 
-    async def all(self) -> AsyncGenerator[Rows, None]:
-        async for rows in self._rows(1, self.total):
+    async def all(self, first: int = 1, last: int | None = None) -> AsyncGenerator[Rows, None]:
+        """Rows from one number to another, in runs of a few MiB."""
+        async for rows in self._rows(first, min(last or self.total, self.total)):
             yield rows
 
     async def _rows(self, at: int, last: int) -> AsyncGenerator[Rows, None]:

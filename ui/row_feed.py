@@ -27,7 +27,7 @@ from ui.ws_messages import Messages
 
 logger = logging.getLogger(__name__)
 
-OFTEN, SELDOM = 0.033, 0.05
+OFTEN, SELDOM = 0.033, 0.04
 """Seconds between two frames of a feed: for few viewers, and for many."""
 MANY = 200
 """Viewers."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from aiohttp import web
@@ -112,16 +112,6 @@ async def rows_of(log: RowLog, first: int, count: int) -> Rows | None:
         return None
     runs = await log.window(first, min(count, log.total - first + 1))
     return joined(runs) if runs else None
-
-
-async def runs_of(log: RowLog, first: int, last: int) -> AsyncIterator[Rows]:
-    """All rows from one to the other, in runs that fit into memory."""
-    while first <= last:
-        rows = await rows_of(log, first, min(MOST_ROWS, last - first + 1))
-        if rows is None:
-            return
-        yield rows
-        first += rows.count
 
 
 async def asked_rows(log: RowLog, window: Window | None) -> tuple[int, int]:

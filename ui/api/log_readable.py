@@ -7,6 +7,7 @@ rows, ``colour=0`` leaves colours out.
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 
 from aiohttp import web
 
@@ -15,7 +16,7 @@ from bus.rows import RowLog
 from schemas.job import Record
 from schemas.log import Cursor
 from ui.keys import ROW_LOGS
-from ui.row_window import asked_rows, bad, runs_of
+from ui.row_window import asked_rows, bad
 from ui.windows import Window
 
 
@@ -40,11 +41,13 @@ async def readable_log(
 async def write_rows(
     response: web.StreamResponse, log: RowLog, first: int, last: int, colour: bool
 ) -> None:
-    async for rows in runs_of(log, first, last):
-        data = rows.data
-        if not colour and b"\x1b" in data:
-            data = await asyncio.to_thread(COLOUR.sub, b"", data)
-        await response.write(data + b"\n")
+    if first <= last:
+        async with aclosing(log.all(first, last)) as runs:
+            async for rows in runs:
+                data = rows.data
+                if not colour and b"\x1b" in data:
+                    data = await asyncio.to_thread(COLOUR.sub, b"", data)
+                await response.write(data + b"\n")
     await response.write_eof()
 
 
