@@ -52,6 +52,8 @@ class Fetcher:
         self._subscription: Subscription | None = None
         self._longest = 0.0
         """Seconds that a request may stand."""
+        self._heard_at = 0.0
+        """The last word, or the last request: by the loop's clock."""
         self.owed = 0
         """Messages that are still to come for the requests that stand at the server."""
 
@@ -87,6 +89,7 @@ class Fetcher:
     async def ask(self, batch: int, expires: float = EXPIRES) -> None:
         """One more pull request for ``batch`` messages; ``expires`` is in seconds."""
         self.owed += batch
+        self._heard_at = asyncio.get_running_loop().time()
         self._longest = max(self._longest, expires)
         body = {"batch": batch, "expires": int(expires * SECOND)}
         if not self._alone:
@@ -107,15 +110,16 @@ class Fetcher:
     async def next(self) -> Msg | None:
         """The next message; None where a request ended without one (ask again).
 
-        Raises ``PullBroken`` where nothing came for too long, and after a
-        reconnect: the server has forgotten what it was asked for.
+        Raises ``PullBroken`` where nothing came for too long, however often this was called and
+        cancelled meanwhile, and after a reconnect: the server has forgotten what it was asked for.
         """
         while True:
             try:
-                async with asyncio.timeout(self._silence):
+                async with asyncio.timeout_at(self._heard_at + self._silence):
                     message = await self._messages.get()
             except TimeoutError as error:
                 raise PullBroken("no sign of life") from error
+            self._heard_at = asyncio.get_running_loop().time()
             if message is None:
                 raise PullBroken("the connection was lost")
             if not is_status(message):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 
 import pytest
@@ -77,6 +78,29 @@ async def test_a_request_that_nobody_keeps_is_given_up(
         await fetcher.ask(1, expires=30.0 if clustered else 0.5)
         with pytest.raises(PullBroken, match="no sign of life"):
             await fetcher.next()
+
+
+async def test_whoever_waits_again_and_again_notices_it_too(bus: Bus, fetcher: Fetcher) -> None:
+    """An agent is told every few seconds how much it may take, and waits anew each time."""
+    await bus.api(f"CONSUMER.DELETE.{READER.stream}.{READER.name}")
+
+    async def swallow(_: Msg) -> None:
+        """As a server that dies with the request."""
+
+    subject = f"$JS.API.CONSUMER.MSG.NEXT.{READER.stream}.{READER.name}"
+    async with bus.subscribe(subject, swallow):
+        await bus.flush()
+        await fetcher.ask(1, expires=0.5)
+        with pytest.raises(PullBroken, match="no sign of life"):
+            await wait_by_moments(fetcher)
+
+
+async def wait_by_moments(fetcher: Fetcher) -> None:
+    async with asyncio.timeout(10):
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await fetcher.next()
 
 
 async def test_requests_side_by_side_become_one(bus: Bus, fetcher: Fetcher) -> None:
