@@ -16,7 +16,7 @@ import select
 import socket
 import struct
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +47,8 @@ REMOVE_SECONDS, REMOVE_AGAIN = 60.0, 0.5
 LAST_SIGNAL = 31
 SHELL_SIGNAL = 128
 """docker-init tells a child that a signal ended as 128 + its number, like a shell."""
+UNKNOWN_EXIT = 255
+"""What an engine says of a container whose end was told to the one before it, or to nobody."""
 NOT_STARTED = re.compile(r"executable file not found|no such file or directory|permission denied")
 
 
@@ -185,7 +187,7 @@ class Container:
         try:
             state = self._look(f"/containers/{self._container}/json")["State"]
             if not state["Running"]:
-                self._exit = self._ended_unseen(state)
+                self._exit = read_unseen_exit(state, self._lives_on)
             else:
                 self._attach_again()
         except EngineSilent as error:
@@ -254,12 +256,8 @@ class Container:
         found: dict[str, Any] = self._engine.call("GET", path, timeout=RETURN_SECONDS)
         return found
 
-    def _ended_unseen(self, state: dict[str, Any]) -> Exit:
-        """By itself only where the engine lets containers live, and no signal ended it."""
-        exit = read_exit(int(state["ExitCode"]), state)
-        if exit.code is not None and self._look("/info").get("LiveRestoreEnabled"):
-            return exit
-        return Exit(Reason.ENGINE_RESTARTED, detail=WENT_AWAY)
+    def _lives_on(self) -> bool:
+        return bool(self._look("/info").get("LiveRestoreEnabled"))
 
     def _attach_again(self) -> None:
         attached, waiting = (self._engine.link(RETURN_SECONDS) for _ in range(2))
@@ -287,6 +285,16 @@ def read_exit(status: int, state: dict[str, Any]) -> Exit:
             told = "a process of the program went past its memory limit and was killed"
         return Exit(Reason.OOM, code, signal, told)
     return Exit(Reason.EXIT, code, signal, str(state.get("Error") or ""))
+
+
+def read_unseen_exit(state: dict[str, Any], lives_on: Callable[[], bool]) -> Exit:
+    """By itself only where the engine lets containers live, and no signal ended it."""
+    exit = read_exit(int(state["ExitCode"]), state)
+    if exit.code == UNKNOWN_EXIT:
+        return Exit(Reason.ENGINE_RESTARTED, detail=f"{WENT_AWAY}, and nobody knows how that ended")
+    if exit.code is not None and lives_on():
+        return exit
+    return Exit(Reason.ENGINE_RESTARTED, detail=WENT_AWAY)
 
 
 class Output:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from agent.runtimes.docker_container import device_requests, settings
 from agent.runtimes.docker_images import Heard
-from agent.runtimes.docker_launch import Frames, read_exit
+from agent.runtimes.docker_launch import Frames, read_exit, read_unseen_exit
 from agent.runtimes.protocol import Launch, Limits
 from schemas.reason import Reason
 from schemas.stream import Stream
@@ -122,3 +122,21 @@ def test_the_last_layer_of_a_failed_build_is_known_but_never_its_base() -> None:
     assert heard.layer == "0123456789ab"
     heard.hear("Successfully built 0123456789ab\n")
     assert heard.layer == ""
+
+
+@pytest.mark.parametrize(
+    ("status", "lives_on", "reason", "code"),
+    [
+        (0, True, Reason.EXIT, 0),
+        (3, True, Reason.EXIT, 3),
+        (3, False, Reason.ENGINE_RESTARTED, None),
+        (143, True, Reason.ENGINE_RESTARTED, None),
+        # What an engine says that was not told: the program may have ended well.
+        (255, True, Reason.ENGINE_RESTARTED, None),
+    ],
+)
+def test_an_end_that_nobody_saw_is_the_programs_own_only_where_that_is_certain(
+    status: int, lives_on: bool, reason: Reason, code: int | None
+) -> None:
+    exit = read_unseen_exit({"ExitCode": status}, lambda: lives_on)
+    assert (exit.reason, exit.code) == (reason, code)
