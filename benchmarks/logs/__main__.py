@@ -12,13 +12,14 @@ from collections.abc import Awaitable, Callable
 import uvloop
 
 from benchmarks import table
-from benchmarks.logs import archive, crowd, flood, many, page
+from benchmarks.logs import archive, crowd, flood, live, many, page
 from benchmarks.table import Figure
 
 Measure = Callable[[argparse.Namespace], Awaitable[list[Figure]]]
 
 FIGURES: dict[str, tuple[Measure, float]] = {
     "flood": (lambda _: flood.figures(), 240),
+    "live": (lambda _: live.figures(), 180),
     "crowd": (lambda _: crowd.figures(), 240),
     "page": (lambda _: page.figures(), 180),
     "many": (lambda _: many.figures(), 420),

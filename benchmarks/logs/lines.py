@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 WIDTH = 100
 """Bytes of a line, its end included."""
 LINE = re.compile(rb"(\d{8}) [\d.]*\.")
+STAMPED = re.compile(rb"(\d{8}) (\d{10}\.\d{6})")
+"""The number of a line, and when it was printed."""
 OWN = b"[stoker] "
 
 AT_ONCE = """\
@@ -92,8 +93,3 @@ def compared(numbers: list[int], wanted: int) -> tuple[int, int, int]:
     different = set(numbers)
     moved = sum(later < earlier for earlier, later in itertools.pairwise(numbers))
     return len(set(range(wanted)) - different), len(numbers) - len(different), moved
-
-
-def stamps(lines: Iterable[bytes]) -> list[float]:
-    """When each of these was printed, in Unix seconds."""
-    return [float(line[9:26]) for line in lines]

@@ -1,7 +1,8 @@
 """How is a log read while it is printed, in a process of its own? Its last word is JSON.
 
 ``python -m benchmarks.logs.reading follow URL JOB LINES`` reads it from the page's WebSocket,
-``... attach IMAGE FOLDER LINES`` runs the program by the Docker SDK alone and reads what it prints.
+``... attach IMAGE FOLDER LINES`` runs the program by the Docker SDK alone and reads what it prints,
+``... ages IMAGE FOLDER`` tells how old each piece of it was by then.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import docker
 import uvloop
 
 from benchmarks import floors
-from benchmarks.logs.lines import WIDTH, counted
+from benchmarks.logs.lines import STAMPED, WIDTH, counted
 from schemas.spec import JobSpec
 
 OUTPUT = "o"
@@ -109,8 +110,27 @@ def attached(image: str, folder: Path) -> Iterator[bytes]:
             client.remove_container(container, force=True)
 
 
+def ages(image: str, folder: Path) -> list[float]:
+    """Seconds from when the first line of each piece was printed until it was read."""
+    found = []
+    for piece in attached(image, folder):
+        now = time.time()
+        if stamp := STAMPED.search(piece):
+            found.append(now - float(stamp[2]))
+    return found
+
+
+async def ages_in_process(image: str, folder: Path) -> list[float]:
+    found: list[float] = json.loads(await last_word("ages", image, str(folder), seconds=120))
+    return found
+
+
 async def read_in_process(*words: str, seconds: float = 300) -> Read:
     """Runs this module and gives back what it read."""
+    return Read(**json.loads(await last_word(*words, seconds=seconds)))
+
+
+async def last_word(*words: str, seconds: float) -> bytes:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "benchmarks.logs.reading", *words), stdout=asyncio.subprocess.PIPE
     )
@@ -122,7 +142,7 @@ async def read_in_process(*words: str, seconds: float = 300) -> Read:
         raise
     if process.returncode:
         raise RuntimeError(f"a reader ended with {process.returncode}")
-    return Read(**json.loads(out))
+    return out
 
 
 def main(words: list[str]) -> None:
@@ -131,6 +151,9 @@ def main(words: list[str]) -> None:
             read = uvloop.run(follow(url, job, int(lines)))
         case ["attach", image, folder, lines]:
             read = attach(image, Path(folder), int(lines))
+        case ["ages", image, folder]:
+            print(json.dumps(ages(image, Path(folder))))
+            return
         case _:
             sys.exit(__doc__)
     print(json.dumps(asdict(read)))

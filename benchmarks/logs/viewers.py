@@ -10,7 +10,6 @@ import asyncio
 import base64
 import json
 import os
-import re
 import sys
 import time
 from collections.abc import Iterator
@@ -19,9 +18,9 @@ from typing import cast
 
 import uvloop
 
+from benchmarks.logs.lines import STAMPED
 from benchmarks.table import percentile
 
-STAMPED = re.compile(rb"(\d{8}) (\d{10}\.\d{6})")
 HANDSHAKE = (
     "GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n"
