@@ -14,7 +14,7 @@ import pytest
 from agent.runtimes.docker_engine import Engine, EngineError
 from schemas.reason import Reason
 
-from .conftest import Attempt, Bundle, until
+from .conftest import Attempt, Bundle, shim_of, until
 
 pytestmark = pytest.mark.docker
 
@@ -98,12 +98,7 @@ async def test_a_container_whose_shim_died_is_stopped_and_told(
     bundle: Bundle, engine: Engine
 ) -> None:
     attempt = await running(bundle)
-    shim = [
-        int(process.name)
-        for process in Path("/proc").iterdir()
-        if process.name.isdigit() and holds(process, Path(attempt.folder.notes))
-    ]
-    os.kill(shim[0], signal.SIGKILL)
+    os.kill(shim_of(attempt), signal.SIGKILL)
     async with asyncio.timeout(30):
         exit = await attempt.runtime.wait(attempt.folder)
     assert exit.reason is Reason.AGENT_ERROR
@@ -175,10 +170,3 @@ def is_there(engine: Engine, container: str) -> bool:
     except EngineError as error:
         return error.status != 404
     return True
-
-
-def holds(process: Path, file: Path) -> bool:
-    try:
-        return any(Path(os.readlink(link)) == file for link in (process / "fd").iterdir())
-    except OSError:
-        return False

@@ -20,7 +20,7 @@ from agent.runtimes.protocol import Exit
 from benchmarks.chaos.machines import PrivateEngine, private_engine
 from schemas.reason import Reason
 
-from .conftest import BASE, PATIENCE, Attempt, Bundle, until
+from .conftest import BASE, PATIENCE, Attempt, Bundle, shim_of, until
 
 pytestmark = [pytest.mark.docker, pytest.mark.dockerd, pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -71,13 +71,6 @@ async def until_printed(attempt: Attempt, text: str) -> None:
 async def ended(attempt: Attempt) -> Exit:
     async with asyncio.timeout(PATIENCE):
         return await attempt.runtime.wait(attempt.folder)
-
-
-def shim_of(attempt: Attempt) -> int:
-    """Who holds the lock of its notes."""
-    inode = os.stat(attempt.folder.notes).st_ino
-    locks = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
-    return next(int(lock[4]) for lock in locks if int(lock[5].split(":")[2]) == inode)
 
 
 def is_there(engine: Engine, attempt: Attempt) -> bool:
