@@ -8,9 +8,9 @@ import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 
-import msgpack
 import zstandard
 
+from bus.blocks import unpack_block
 from bus.clock import server_time
 from bus.codec import decode, encode
 from bus.connection import Bus
@@ -18,7 +18,7 @@ from bus.errors import Corrupt, NotFound
 from bus.objects import Objects
 from bus.row_blocks import describe, pack_runs, plain_run, unpack_runs
 from bus.screen import Screen, Settled
-from schemas.log import LogChunk, LogIndex, Sealed, SealedRows, SealedScreen, Span, Stream
+from schemas.log import LogChunk, LogIndex, Sealed, SealedRows, SealedScreen
 
 log = logging.getLogger(__name__)
 
@@ -36,28 +36,6 @@ PAUSE = 0.05
 
 def index_name(job: str, attempt: int, rank: int) -> str:
     return f"{job}.{attempt}.{rank}"
-
-
-def pack_block(chunks: list[LogChunk]) -> bytes:
-    """Chunks of one rank, compressed; ``unpack_block`` is its inverse."""
-    rows = [
-        (chunk.offset, chunk.time, [(s.stream.value, s.length) for s in chunk.spans], chunk.data)
-        for chunk in chunks
-    ]
-    packed: bytes = zstandard.compress(msgpack.packb(rows), 3)
-    return packed
-
-
-def unpack_block(attempt: int, rank: int, data: bytes) -> list[LogChunk]:
-    """Raises ``Corrupt``."""
-    try:
-        rows = msgpack.unpackb(zstandard.decompress(data))
-        return [
-            LogChunk(attempt, rank, offset, at, tuple(Span(Stream(s), n) for s, n in spans), body)
-            for offset, at, spans, body in rows
-        ]
-    except (ValueError, zstandard.ZstdError, msgpack.UnpackException) as error:
-        raise Corrupt(f"a sealed block cannot be read: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -108,17 +86,18 @@ class LogArchive:
         return StoredIndex(stored.index, info.revision)
 
     async def write_block(
-        self, job: str, attempt: int, rank: int, chunks: list[LogChunk], inline: bool
+        self, name: tuple[str, int, int], chunks: list[LogChunk], data: bytes, inline: bool
     ) -> Sealed:
-        """With ``inline`` a short block gets no object of its own."""
-        data = await asyncio.to_thread(pack_block, chunks)
+        """``data`` is what ``pack_block`` made of them.
+
+        With ``inline`` a short block gets no object of its own.
+        """
         start = chunks[0].offset
         alone = inline and len(data) <= INLINE
-        name = "" if alone else await self._store(job, attempt, rank, str(start), data)
         return Sealed(
             start=start,
             end=chunks[-1].end,
-            object=name,
+            object="" if alone else await self._store(*name, str(start), data),
             size=len(data),
             data=data if alone else None,
             lines=sum(chunk.data.count(b"\n") for chunk in chunks),

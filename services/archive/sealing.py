@@ -6,17 +6,21 @@ reads the same, and another run finishes the work.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import logging
+import time
 from dataclasses import dataclass, field
 
 from bus import subjects
+from bus.blocks import pack_block
 from bus.connection import Bus
 from bus.errors import Conflict, NotFound
 from bus.follow import Delivery, follow, stored_time
 from bus.sealed import LogArchive, StoredIndex
 from schemas.log import LogChunk, LogIndex, Sealed, read_log
+from services.archive.effort import Effort
 from services.archive.rows import RowRound, RowSealer
 
 log = logging.getLogger(__name__)
@@ -84,6 +88,7 @@ class Sealer:
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self._archive = LogArchive(bus)
+        self._effort = Effort()
 
     async def index(self, rank: Rank) -> LogIndex | None:
         stored = await self._archive.index(*rank.name)
@@ -151,7 +156,11 @@ class Sealer:
         return done
 
     async def _block(self, rank: Rank, chunks: list[LogChunk], inline: bool) -> Sealed:
-        return await self._archive.write_block(*rank.name, chunks, inline)
+        size = chunks[-1].end - chunks[0].offset
+        level = self._effort.level(whole=size >= BLOCK or len(chunks) >= BLOCK_CHUNKS)
+        data, seconds = await asyncio.to_thread(packed, chunks, level)
+        self._effort.took(level, seconds)
+        return await self._archive.write_block(rank.name, chunks, data, inline)
 
     async def _trim(self, rank: Rank, sequence: int, complete: bool) -> None:
         """Up to ``sequence``, which stays itself: a purge of all would reset the writer's fence.
@@ -161,6 +170,12 @@ class Sealer:
         if sequence:
             body = {"filter": rank.subject, "seq": sequence + 1 if complete else sequence}
             await self._bus.api("STREAM.PURGE.LOGS", body)
+
+
+def packed(chunks: list[LogChunk], level: int) -> tuple[bytes, float]:
+    """The block, and the seconds of a processor that it took."""
+    begun = time.thread_time()
+    return pack_block(chunks, level), time.thread_time() - begun
 
 
 def grown(index: LogIndex, done: Round, final: int | None) -> LogIndex:

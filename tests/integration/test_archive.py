@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from bus import subjects
+from bus.blocks import pack_block
 from bus.clock import ServerClock
 from bus.connection import Bus
 from bus.logs import LogGap, LogWriter, read_attempt, read_job
@@ -210,8 +211,9 @@ async def test_blocks_that_no_index_names_are_freed(bus: Bus) -> None:
     await say(bus, NOISE)
     await Sealer(bus).seal(RANK, None)
     sealed = LogArchive(bus)
-    await sealed.write_block(JOB, 1, 0, [chunk(0, NOISE)], inline=False)
-    await sealed.write_block(JOB, 2, 0, [chunk(0, NOISE)], inline=False)
+    for number in (1, 2):
+        chunks = [chunk(0, NOISE)]
+        await sealed.write_block((JOB, number, 0), chunks, pack_block(chunks), inline=False)
     assert await sealed.sweep(3600.0) == 0
     assert await sealed.sweep(-1.0) == 2
     stored = await sealed.index(JOB, 1, 0)
