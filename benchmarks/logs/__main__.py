@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import sys
 import time
 import traceback
@@ -12,7 +13,7 @@ from collections.abc import Awaitable, Callable
 import uvloop
 
 from benchmarks import table
-from benchmarks.logs import archive, crowd, flood, live, many, page
+from benchmarks.logs import archive, crowd, digits, flood, live, many, page
 from benchmarks.table import Figure
 
 Measure = Callable[[argparse.Namespace], Awaitable[list[Figure]]]
@@ -23,6 +24,7 @@ FIGURES: dict[str, tuple[Measure, float]] = {
     "crowd": (lambda _: crowd.figures(), 240),
     "page": (lambda _: page.figures(), 180),
     "many": (lambda _: many.figures(), 420),
+    "digits": (lambda _: digits.figures(), 300),
     "archive": (lambda asked: archive.figures(asked.gigabytes), 900),
 }
 """Name to how it is measured and the seconds that it may take."""
@@ -59,6 +61,8 @@ def main() -> int:
     for name in asked.figures:
         figures += uvloop.run(measured(name, asked))
     table.show(figures)
+    if (others := os.getloadavg()[1]) > 2 * (os.cpu_count() or 1):
+        print(f"The load of {others:.0f} is more than these take: trust the ratios alone.")
     print(f"kept in {table.keep(figures)}")
     return 0 if all(figure.holds for figure in figures) else 1
 

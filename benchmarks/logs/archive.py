@@ -40,8 +40,11 @@ async def figures(gigabytes: int) -> list[Figure]:
         packing = await asyncio.to_thread(packing_seconds)
         small = await smaller(store)
         async with open_page(store) as page:
-            last = await last_lines(page, f"log?tail={LAST}", gigabytes)
-    return [*sealed(sealings, packing), small, last]
+            last = [
+                await last_lines(page, path, gigabytes)
+                for path in (f"log?tail={LAST}", f"log/rows?tail={LAST}")
+            ]
+    return [*sealed(sealings, packing), small, *last]
 
 
 def packing_seconds() -> float:
@@ -99,8 +102,8 @@ async def last_lines(page: Page, path: str, gigabytes: int) -> Figure:
     if found not in (LAST, LAST - 1):
         raise RuntimeError(f"{found} lines came instead of {LAST}")
     return Figure(
-        f"the last {LAST:,} lines of a log of {gigabytes} GiB, over HTTP, the slowest of {TIMES}",
-        max(times) * 1000, "ms", LAST_SECONDS * 1000,
-        note=f"median {statistics.median(times) * 1000:.0f} ms, first {times[0] * 1000:.0f} ms, "
+        f"GET {path} of a log of {gigabytes} GiB, median of {TIMES}",
+        statistics.median(times) * 1000, "ms", LAST_SECONDS * 1000,
+        note=f"slowest {max(times) * 1000:.0f} ms, first {times[0] * 1000:.0f} ms, "
         f"{len(data) / MEBIBYTE:.2f} MiB each",
     )  # fmt: skip
