@@ -179,9 +179,8 @@ class Gap:
 
 def read_rows(frame: bytes) -> LogRows:
     """A frame: the header's length in four bytes, the header as JSON, rows joined by newlines."""
-    size = int.from_bytes(frame[:4], "big")
-    header = json.loads(frame[4 : 4 + size])
-    lines = frame[4 + size :].split(b"\n") if header["count"] else []
+    header, data = read_frame(frame)
+    lines = data.split(b"\n") if header["count"] else []
     origins = [(stream, time) for stream, count, time in header["spans"] for _ in range(count)]
     numbers = header.get("numbers") or range(header["first"], header["first"] + len(lines))
     rows = tuple(
@@ -189,6 +188,11 @@ def read_rows(frame: bytes) -> LogRows:
         for number, line, origin in zip(numbers, lines, origins, strict=True)
     )
     return LogRows(rows, header["total"], header["complete"], header)
+
+
+def read_frame(frame: bytes) -> tuple[Mapping[str, Any], bytes]:
+    size = int.from_bytes(frame[:4], "big")
+    return json.loads(frame[4 : 4 + size]), frame[4 + size :]
 
 
 def read_job(answer: Mapping[str, Any]) -> Job:

@@ -197,7 +197,11 @@ class Client:
         some MiB come at one time.
         """
         asked = {"first": first, "count": count, "attempt": attempt, "rank": rank, "q": text}
-        return read_rows(self.transport.frame(job_path(job, "log/rows", asked)))
+        return read_rows(self.rows_frame(job, asked))
+
+    def rows_frame(self, job: str, asked: Mapping[str, object]) -> bytes:
+        """The same as it came over the line."""
+        return self.transport.frame(job_path(job, "log/rows", asked))
 
     def log_window(
         self,

@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from bus.row_search import COLOUR
@@ -52,5 +52,20 @@ class RowFilter:
             return
         times = (span.time for span in rows.spans for _ in range(span.count))
         for line, at in zip(data.split(b"\n"), times, strict=True):
-            if self.grep is None or self.grep.search(COLOUR.sub(b"", line)):
+            if self.wants(line):
                 yield (self.prefix(at) if self.timestamps else b"") + line + b"\n"
+
+    def lines_of(self, parts: Iterable[bytes]) -> Iterator[bytes]:
+        """Of a text of which nobody knows when it was printed."""
+        rest = b""
+        for part in parts:
+            if self.grep is None:
+                yield part
+                continue
+            *whole, rest = (rest + part).split(b"\n")
+            yield from (line + b"\n" for line in whole if self.wants(line))
+        if rest and self.wants(rest):
+            yield rest
+
+    def wants(self, line: bytes) -> bool:
+        return self.grep is None or self.grep.search(COLOUR.sub(b"", line)) is not None

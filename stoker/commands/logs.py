@@ -12,7 +12,7 @@ import typer
 from bus.row_values import Rows, RowSpan
 from schemas.stream import Stream
 from stoker import exits
-from stoker.answers import Gap, Job, LogPiece, LogRow, StokerError
+from stoker.answers import Gap, Job, LogPiece, StokerError, read_frame
 from stoker.client import Client
 from stoker.commands.common import JobArgument, Server, one_job
 from stoker.log_lines import RowFilter, pattern
@@ -66,9 +66,9 @@ def logs(
     if follow:
         begin = client.log_window(found.id, **asked).cursor if asked else after
         follow_to_end(client, found.id, begin, printer_of(raw, filter))
-    if raw or filter.takes_all:
-        for data in client.log(found.id, **asked, readable=not raw, colour=filter.colour):
-            sys.stdout.buffer.write(data)
+    if not timestamps:
+        parts = client.log(found.id, **asked, readable=not raw, colour=filter.colour)
+        sys.stdout.buffer.writelines(filter.lines_of(parts))
     elif found.attempt:
         print_rows(client, found.id, asked, filter)
     sys.stdout.buffer.flush()
@@ -87,19 +87,14 @@ def print_rows(client: Client, job: str, asked: dict[str, Any], filter: RowFilte
     attempt, rank, _ = window.cursor.split(".")
     first, total = window.line, None
     while total is None or first <= total:
-        page = client.log_rows(
-            job, first=first, count=PAGE_ROWS, attempt=int(attempt), rank=int(rank)
-        )
-        total = page.total if total is None else total
-        if not page.rows:
+        place = {"first": first, "count": PAGE_ROWS, "attempt": attempt, "rank": rank}
+        header, data = read_frame(client.rows_frame(job, place))
+        total = header["total"] if total is None else total
+        if not header["count"]:
             return
-        sys.stdout.buffer.writelines(filter.lines(one_run(page.rows)))
-        first = page.rows[-1].number + 1
-
-
-def one_run(rows: tuple[LogRow, ...]) -> Rows:
-    spans = tuple(RowSpan(Stream(row.stream), 1, row.time) for row in rows)
-    return Rows(rows[0].number, b"\n".join(row.data for row in rows), spans)
+        spans = (RowSpan(Stream(stream), count, at) for stream, count, at in header["spans"])
+        sys.stdout.buffer.writelines(filter.lines(Rows(first, data, tuple(spans))))
+        first += header["count"]
 
 
 def wait(
