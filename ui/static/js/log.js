@@ -30,7 +30,8 @@ export class Log {
   get first() { return this.panes[0]; }
 
   start() {
-    this.first.connect(Number(new URLSearchParams(location.search).get("attempt")) || 0);
+    const query = new URLSearchParams(location.search);
+    this.first.connect(Number(query.get("attempt")) || 0, Number(query.get("rank")) || 0);
     this.showHash();
   }
 
@@ -215,7 +216,7 @@ export class Log {
   choose(pane, number, rank = 0) {
     const newest = number === this.job.attempt && !ENDED.has(this.job.state);
     pane.connect(newest ? 0 : number, rank, number);
-    if (pane === this.first) history.replaceState(null, "", newest ? location.pathname : `?attempt=${number}`);
+    if (pane === this.first) history.replaceState(null, "", newest && !rank ? location.pathname : pane.address);
     this.showShown();
   }
 
@@ -232,8 +233,11 @@ export class Log {
     const from = event.shiftKey && pane.marks ? pane.marks.first : n;
     pane.marks = { first: Math.min(from, n), last: Math.max(from, n) };
     pane.view.restyle();
-    const { first, last } = pane.marks;
-    history.replaceState(null, "", `?attempt=${pane.shown}#L${first}${last > first ? `-L${last}` : ""}`);
+    this.showAddress(pane, pane.marks);
+  }
+
+  showAddress(pane, { first, last }) {
+    history.replaceState(null, "", `${pane.address}#L${first}${last > first ? `-L${last}` : ""}`);
   }
 
   /** Shows the lines of a quote, in the log of its attempt. */
@@ -243,8 +247,9 @@ export class Log {
     if (pane.shown !== attempt || pane.source.rank !== (rank ?? 0)) this.choose(pane, attempt, rank ?? 0);
     try {
       const [first, last] = await Promise.all([start, Math.max(start, end - 1)].map((offset) => this.rowAt(pane, offset)));
-      await pane.showRows({ first, last: Math.max(first, last) });
-      history.replaceState(null, "", `?attempt=${attempt}#L${first}${last > first ? `-L${last}` : ""}`);
+      const marks = { first, last: Math.max(first, last) };
+      await pane.showRows(marks);
+      this.showAddress(pane, marks);
     } catch (error) {
       toast(error.message, true);
     }

@@ -27,6 +27,7 @@ export class LogView {
     this.pinned = new Set(); // elements that hold an end of the selection
     this.stamp = 0; // changes with the look of all rows
     this.lastTop = 0;
+    this.left = 0;
     this.base = 0; // where the box of rows begins
     this.before = { at: 0, count: 0 }; // items a moment ago
     this.ruler = new Ruler(20);
@@ -81,6 +82,7 @@ export class LogView {
 
   setWrap(wrap) {
     this.wrap = wrap;
+    this.rows.style.minWidth = "";
     this.scroller.classList.toggle("wrap", wrap);
     this.ruler.even = !wrap;
     this.ruler.forget();
@@ -117,6 +119,7 @@ export class LogView {
 
   scrolled() {
     const top = this.scroller.scrollTop;
+    this.shift();
     const by = top - this.lastTop;
     if (Math.abs(by) < 0.5) return;
     this.lastTop = top;
@@ -129,6 +132,15 @@ export class LogView {
     this.resting = setTimeout(() => this.rest(), REST);
     this.update();
     this.on.changed();
+  }
+
+  /** Numbers stay at the left. (Each `sticky` element would cost a layer of its own.) */
+  shift() {
+    const { scrollLeft } = this.scroller;
+    if (scrollLeft === this.left) return;
+    this.left = scrollLeft;
+    this.rows.style.setProperty("--x", `${scrollLeft}px`);
+    this.rows.style.minWidth = scrollLeft > 0 ? `${this.rows.offsetWidth}px` : ""; // as wide as it was, whatever rows come
   }
 
   /** Between scrolls: the scrollbar to where it belongs, the heights as they were measured. */

@@ -39,7 +39,7 @@ export class LogPane {
     });
     this.store = new RowStore(this.source, (error) => this.onRows(error));
     this.outline = new Outline(this.store);
-    this.look = { time: "off", attempt: 1, pattern: null, hit: 0, expanded: new Map(), origin: (n) => this.origin(n), seconds: (section) => this.seconds(section), isMarked: (n) => this.marks !== null && n >= this.marks.first && n <= this.marks.last };
+    this.look = { time: "off", address: () => this.address, pattern: null, hit: 0, expanded: new Map(), origin: (n) => this.origin(n), seconds: (section) => this.seconds(section), isMarked: (n) => this.marks !== null && n >= this.marks.first && n <= this.marks.last };
     this.view = new LogView(this.outline, this.look, {
       follow: () => { this.missed = this.store.total; this.drawJump(); },
       changed: () => this.on.changed(this),
@@ -79,7 +79,6 @@ export class LogPane {
   clear(attempt) {
     this.shown = attempt;
     this.source.attempt = attempt;
-    this.look.attempt = attempt || 1;
     this.look.hit = 0;
     this.look.expanded.clear();
     this.marks = null;
@@ -143,6 +142,12 @@ export class LogPane {
     this.drawJump();
     this.view.update();
     this.on.changed(this);
+  }
+
+  /** The query of this log's links. */
+  get address() {
+    const { rank } = this.source;
+    return `?attempt=${this.shown || 1}${rank ? `&rank=${rank}` : ""}`;
   }
 
   get attempt() { return this.job?.attempts.findLast(({ number }) => number === this.shown); }

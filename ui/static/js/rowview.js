@@ -12,7 +12,7 @@ const NAMES = { build: "Build", run: "Run" };
 const STREAMS = { e: "stderr", b: "build", s: "Stoker" };
 const two = (value) => String(value).padStart(2, "0");
 
-/** `look`: {time, origin(n), attempt, pattern, marked(n), hit, expanded} */
+/** `look`: {time, origin(n), address(), pattern, isMarked(n), hit, expanded} */
 export function rowElement() {
   const number = h("a", { class: "ln", tabindex: "-1" });
   const at = h("time", { class: "at" });
@@ -24,9 +24,9 @@ export function rowElement() {
 export function drawRow(element, { n, row }, look) {
   element.dataset.n = n || "";
   element.number.textContent = n || "";
-  element.number.href = n ? `?attempt=${look.attempt}#L${n}` : "#log";
+  element.number.href = n ? `${look.address()}#L${n}` : "#log";
   element.dataset.stream = row?.stream ?? "";
-  element.title = "";
+  element.number.setAttribute("aria-label", `Row ${n}, ${STREAMS[row?.stream] ?? "stdout"}`);
   drawTime(element.at, n, row, look);
   element.more?.remove();
   element.more = null;
@@ -37,9 +37,6 @@ export function drawRow(element, { n, row }, look) {
   element.text.replaceChildren(...spans(parts, look.pattern));
   if (cut) addMore(element, n, row, limit, look);
 }
-
-/** One line of what screen readers and the mouse are told of a stream. */
-export const streamName = (stream) => STREAMS[stream] ?? "stdout";
 
 function addMore(element, n, row, limit, look) {
   const size = bytes(plain(row.text).length);

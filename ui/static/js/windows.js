@@ -2,6 +2,7 @@
 
 export const SIZE = 500; // entries of a window
 const MOST_WINDOWS = 200;
+const FEWEST_WINDOWS = 6; // what is in view, however long its rows
 const MOST_CHARACTERS = 32 * 1024 * 1024;
 
 export class Windows {
@@ -44,9 +45,10 @@ export class Windows {
   }
 
   evict(fresh) {
-    if (this.map.size <= MOST_WINDOWS && this.characters <= MOST_CHARACTERS) return;
+    const full = () => this.map.size > MOST_WINDOWS || (this.characters > MOST_CHARACTERS && this.map.size > FEWEST_WINDOWS);
+    if (!full()) return;
     for (const [number, window] of this.map) {
-      if (this.map.size <= MOST_WINDOWS / 2 || (this.map.size <= MOST_WINDOWS && this.characters <= MOST_CHARACTERS)) return;
+      if (!full()) return;
       if (number === fresh || this.keep(number * SIZE)) continue;
       this.map.delete(number);
       this.characters -= window.characters;
