@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T", bound=Message)
 
 ERROR_HEADER = "Stoker-Error"
+UNAVAILABLE = "bus_unavailable"
+"""The refusal of a service that got no answer itself, from the store say."""
 REQUEST_TIMEOUT = 2.0
 """Seconds that one try of a request may take before it is repeated."""
 API_TIMEOUT = 5.0
@@ -123,7 +125,8 @@ class Bus:
     ) -> T:
         """The answer; each try takes at most ``timeout`` seconds and is repeated.
 
-        Raises ``Refused`` where the service says no, ``Unanswered`` after the last try.
+        Also where the service says that the bus did not answer it: what it began may have been
+        done. Raises ``Refused`` where it says no, ``Unanswered`` after the last try.
         """
         data, headers = encode(message)
         reply = await self._ask(subject, data, headers, timeout, attempts)
@@ -136,7 +139,10 @@ class Bus:
     ) -> Msg:
         for attempt in range(attempts):
             try:
-                return await ask(self.nc, subject, data, timeout, headers)
+                reply = await ask(self.nc, subject, data, timeout, headers)
+                if attempt + 1 == attempts or not unavailable(reply):
+                    return reply
+                await asyncio.sleep(backoff(attempt, timeout))
             except NoRespondersError:
                 await asyncio.sleep(backoff(attempt, timeout))
             except NatsTimeout:
@@ -258,6 +264,10 @@ class Bus:
         # Its ``asyncio.wait_for`` swallows a cancellation that meets the answer (Python 3.11).
         if task and task.cancelling() > before:
             raise asyncio.CancelledError
+
+
+def unavailable(reply: Msg) -> bool:
+    return (reply.headers or {}).get(ERROR_HEADER) == UNAVAILABLE
 
 
 def raise_error(answer: dict[str, Any]) -> None:

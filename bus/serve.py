@@ -13,7 +13,7 @@ import msgpack
 from nats.aio.msg import Msg
 
 from bus.codec import decode, encode
-from bus.connection import ERROR_HEADER, Bus
+from bus.connection import ERROR_HEADER, UNAVAILABLE, Bus
 from bus.errors import BusError, Corrupt, NotFound, Refused, StoreFull
 from schemas.message import Message
 from schemas.problem import Problem
@@ -108,7 +108,7 @@ def problem_of(error: Exception, subject: str) -> Problem:
         case BusError():
             log.warning("%s: %s", subject, error)
             return Problem(
-                code="bus_unavailable",
+                code=UNAVAILABLE,
                 title="The message bus did not answer",
                 status=503,
                 detail="try again in a moment",

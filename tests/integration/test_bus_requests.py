@@ -63,6 +63,25 @@ async def test_a_refusal_reaches_the_caller_as_the_handler_wrote_it(bus: Bus) ->
     assert caught.value.problem == problem
 
 
+async def test_a_service_that_got_no_answer_itself_is_asked_again(bus: Bus) -> None:
+    """What it had begun, a grant say, may have been done."""
+    asked: list[str] = []
+
+    async def answer(request: Ticket, subject: str) -> Message:
+        asked.append(request.job)
+        if len(asked) < 3:
+            raise Unanswered("a stream without a leader", 5.0)
+        return request
+
+    async with serving(bus, {SUBJECT: Route(Ticket, answer)}):
+        assert await ask(bus) == Ticket(job="j1")
+        assert asked == ["j1"] * 3
+        asked.clear()
+        with pytest.raises(Refused) as caught:
+            await ask(bus, attempts=2)
+    assert caught.value.problem.status == 503
+
+
 async def test_a_handler_that_fails_answers_and_goes_on(
     bus: Bus, caplog: pytest.LogCaptureFixture
 ) -> None:
