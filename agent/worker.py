@@ -47,9 +47,9 @@ from schemas.worker import (
 log = logging.getLogger(__name__)
 
 CLAIM_TRIES = 16
-"""Tries of a claim, 2 s each at most: to leave a server that is cut off takes up to 12 s. The ticket
-has come back to the queue long before the last; beats name the job until then, so that its grant
-stands."""
+"""Tries of a claim, 2 s each at most: to leave a server that is cut off takes up to 12 s. The
+ticket has come back to the queue long before the last; beats name the job until then, so that its
+grant stands."""
 BACK_PAUSE = 1.0
 """Seconds before a ticket that could not be claimed is given out again."""
 BEATS = 6
