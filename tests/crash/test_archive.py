@@ -18,7 +18,7 @@ from schemas.job import Fact, State
 from schemas.log import Cursor
 from schemas.requests import LogEnd, LogPosition
 from tests.crash.child import Program
-from tests.crash.harness import Play, Scenario, cases, crash_everywhere
+from tests.crash.harness import EVERYTHING, Play, Scenario, cases, crash_everywhere
 from tests.crash.worlds import Server, World
 from tests.integration.log_tools import JOB, attempt, chunk, record, say, text, write
 
@@ -33,10 +33,13 @@ SMALL_BLOCKS = {
     "services.archive.sealing:ROUND": 2,
     "services.archive.service:MISSING_AGAIN": 0.2,
     "bus.sealed:INLINE": 0,
+}
+ROWS_TOO = SMALL_BLOCKS | {
     "bus.sealed:ROWS_INLINE": 0,
     "bus.sheet:SCREEN_ROWS": 2,
     "services.archive.rows:SHORT": 0,
 }
+"""Rows and the screen have objects of their own."""
 
 
 async def position(world: World) -> LogEnd:
@@ -166,12 +169,14 @@ PLAYS = [
     bytes_that_come_late,
     a_lost_attempt_and_its_successor,
 ]
+WITH_ROWS = [a_log_that_ended, a_long_log_that_still_grows]
 
 
 @pytest.mark.parametrize(("play", "replicas"), cases(PLAYS, [a_long_log_that_still_grows]))
 async def test_a_log_survives_a_crash_anywhere(
     worlds: Server, tmp_path: Path, play: Play, replicas: int
 ) -> None:
-    program = Program("archive", CONFIG, SMALL_BLOCKS)
+    settings = ROWS_TOO if play in WITH_ROWS or EVERYTHING else SMALL_BLOCKS
+    program = Program("archive", CONFIG, settings)
     outcome = await crash_everywhere(worlds, Scenario(program, play, replicas), tmp_path)
     outcome.check(at_least=6)
