@@ -44,7 +44,27 @@ def mount(launch: Launch) -> dict[str, Any]:
 
 
 def folder(launch: Launch) -> Path:
-    return Path(launch.folder) / "pipes"
+    return place_of(Path(launch.folder))
+
+
+def place_of(attempt: Path) -> Path:
+    return attempt / "pipes"
+
+
+def make_pipes(attempt: Path, user: str) -> None:
+    """By the agent, for the shim may have no right to give files away. Raises ``OSError``.
+
+    The job's user writes; whoever is of the agent's group reads.
+    """
+    place = place_of(attempt)
+    place.mkdir(exist_ok=True)
+    place.chmod(0o711)
+    for name in NAMES.values():
+        with contextlib.suppress(FileExistsError):
+            os.mkfifo(place / name)
+        os.chmod(place / name, 0o640)
+        if os.getuid() == 0:
+            os.chown(place / name, int(user.partition(":")[0]), os.getgid())
 
 
 class Pipe:
@@ -83,21 +103,11 @@ class Pipe:
 
 
 def open_pipes(launch: Launch) -> tuple[Pipe, ...]:
-    """Made for the job's user alone; none where the agent wants none. Raises ``OSError``."""
-    if not uses_pipes(launch):
-        return ()
-    place = folder(launch)
-    place.mkdir(mode=0o711, exist_ok=True)
-    place.chmod(0o711)
+    """None where the agent wants none. Raises ``OSError``."""
     opened: list[Pipe] = []
     try:
-        for stream, name in NAMES.items():
-            with contextlib.suppress(FileExistsError):  # of a shim that died before the start
-                os.mkfifo(place / name, 0o600)
-            if os.getuid() == 0:
-                user, group = (int(part) for part in launch.details["user"].split(":"))
-                os.chown(place / name, user, group)
-            opened.append(Pipe(place / name, stream))
+        for stream, name in NAMES.items() if uses_pipes(launch) else ():
+            opened.append(Pipe(folder(launch) / name, stream))
     except BaseException:
         close_pipes(opened)
         raise

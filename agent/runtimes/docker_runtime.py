@@ -14,6 +14,7 @@ from agent.runtimes.docker_environment import Bases, Environments, Ready, Wish
 from agent.runtimes.docker_images import BuildLimits, Images
 from agent.runtimes.docker_leftovers import Leftovers
 from agent.runtimes.docker_network import NoNetwork, Outbound
+from agent.runtimes.docker_pipes import make_pipes
 from agent.runtimes.docker_shell import Shells, command_of, shares_kernel
 from agent.runtimes.docker_sibling import SiblingHosts, misplaced, own_container
 from agent.runtimes.docker_threads import Threads
@@ -110,6 +111,8 @@ class DockerRuntime(ShimRuntime):
             raise CannotPrepare(str(error), Reason.AGENT_ERROR) from error
         await self._threads.run(hand_over, folder)
         start = await self._threads.run(self._start_of, ready, grant.spec)
+        if start.pipes:
+            await self._threads.run(make_pipes, folder.path, job_user())
         return Prepared(ready.environment, self._launch(preparation, ready, start))
 
     async def clean(self, wanted: int) -> int:

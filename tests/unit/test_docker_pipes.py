@@ -19,6 +19,7 @@ from agent.runtimes.docker_pipes import (
     Pipe,
     close_pipes,
     folder,
+    make_pipes,
     open_pipes,
     through_pipes,
 )
@@ -36,6 +37,7 @@ def launch(tmp_path: Path) -> Launch:
 
 @pytest.fixture
 def pipes(launch: Launch) -> Iterator[tuple[Pipe, ...]]:
+    make_pipes(Path(launch.folder), launch.details["user"])
     opened = open_pipes(launch)
     yield opened
     close_pipes(opened)
@@ -81,17 +83,20 @@ def test_a_program_prints_to_the_engine_where_the_pipes_cannot_be_opened() -> No
     assert (told.returncode, told.stdout, told.stderr) == (0, b"a b\n", b"")
 
 
-def test_nobody_but_the_jobs_user_can_open_them(launch: Launch, pipes: tuple[Pipe, ...]) -> None:
+def test_the_jobs_user_writes_and_the_agents_group_reads(
+    launch: Launch, pipes: tuple[Pipe, ...]
+) -> None:
     for name in ("out", "err"):
         found = os.stat(folder(launch) / name)
         assert stat.S_ISFIFO(found.st_mode)
-        assert stat.S_IMODE(found.st_mode) == 0o600
+        assert stat.S_IMODE(found.st_mode) == 0o640
         assert f"{found.st_uid}:{found.st_gid}" == launch.details["user"]
 
 
-def test_a_second_shim_takes_the_pipes_of_one_that_died(
+def test_an_attempt_that_is_prepared_once_more_keeps_its_pipes(
     launch: Launch, pipes: tuple[Pipe, ...]
 ) -> None:
+    make_pipes(Path(launch.folder), launch.details["user"])
     close_pipes(open_pipes(launch))
 
 
