@@ -69,5 +69,5 @@ async def copied(page: Page) -> str:
     """What the keys for copying put into the clipboard."""
     await page.evaluate("navigator.clipboard.writeText('')")
     await page.keyboard.press("Control+c")
-    await page.wait_for_function("navigator.clipboard.readText().then((text) => text !== '')")
+    await page.wait_for_function("() => navigator.clipboard.readText().then((text) => text !== '')")
     return str(await page.evaluate("navigator.clipboard.readText()"))

@@ -98,6 +98,7 @@ async def test_search_counts_the_whole_log_and_steps_from_hit_to_hit(
     await page.keyboard.press("Enter")
     await expect(page.locator("#hits")).to_have_text("2 of 30")
     await view_has(page, 201, "line 200 careful")
+    await expect(page.locator(".ticks")).to_be_visible()
     await page.keyboard.press("Shift+Enter")
     await page.keyboard.press("Shift+Enter")
     await expect(page.locator("#hits")).to_have_text("30 of 30")
@@ -241,7 +242,7 @@ async def test_long_rows_bad_bytes_and_colours(page: Page, tmp_path: Path, shoot
     await expect(long.locator(".more")).to_contain_text("4.8 MiB in this row")
     await long.locator("[data-more]").click()
     await page.wait_for_function(
-        "document.querySelector('[data-n=\"3\"] .tx').textContent.length === 50000"
+        "() => document.querySelector('[data-n=\"3\"] .tx').textContent.length === 50000"
     )
     await long.locator("[data-copy]").click()
     await expect(page.locator("#toasts")).to_contain_text("Copied the row.")

@@ -95,7 +95,7 @@ export class LogView {
     const { clientWidth } = this.scroller;
     if (clientWidth !== this.width && this.wrap) this.ruler.forget();
     this.width = clientWidth;
-    this.stuck.style.right = `${this.scroller.offsetWidth - clientWidth}px`;
+    this.scroller.parentElement?.style.setProperty("--scrollbar", `${this.scroller.offsetWidth - clientWidth}px`);
     this.force = true;
     this.update();
   }

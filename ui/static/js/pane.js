@@ -9,6 +9,7 @@ import { Matches } from "./matches.js";
 import { Outline } from "./outline.js";
 import { RowStore } from "./rows.js";
 import { LogSource } from "./source.js";
+import { Ticks } from "./ticks.js";
 
 const QUIET = 5000; // milliseconds between two messages that say the same
 const WAITING = { waiting: "Waiting for its turn. The log begins here.", queued: "Queued. The log begins here.", starting: "A worker has taken it. The log begins here.", running: "Nothing printed yet." };
@@ -24,7 +25,7 @@ export class LogPane {
     this.wanted = null; // marks to be shown as soon as their rows are there
     this.missed = 0; // rows when following stopped
     this.build(job);
-    this.ticking = setInterval(() => { if (this.state === "on") this.view.update(); }, 1000);
+    this.ticking = setInterval(() => { if (this.state === "on") { this.view.update(); this.drawTicks(); } }, 1000);
   }
 
   build(job) {
@@ -50,11 +51,13 @@ export class LogPane {
     });
     this.copying = new Copying(this.view, this.outline, this.source);
     this.find = new Find(this.source, { hits: () => this.onHits(), show: (n) => this.show(n), fail: (error) => this.fail(error) });
+    this.ticks = new Ticks(this.view, this.outline);
+    new ResizeObserver(() => this.drawTicks()).observe(this.view.scroller);
     this.choice = h("select", { class: "pane-choice", "aria-label": "Which attempt", onchange: () => this.on.choose(this, this.choice.value) });
     this.facts = h("span", { class: "pane-facts" });
     this.empty = h("p", { class: "log-empty", hidden: true });
     this.jump = h("button", { type: "button", class: "jump", hidden: true, onclick: () => this.view.goToEnd() }, h("span", {}, ""), h("kbd", {}, "End"));
-    this.element = h("div", { class: "pane" }, h("div", { class: "pane-head" }, this.choice, this.facts), h("div", { class: "pane-body" }, this.view.scroller, this.view.stuck, this.empty, this.jump));
+    this.element = h("div", { class: "pane" }, h("div", { class: "pane-head" }, this.choice, this.facts), h("div", { class: "pane-body" }, this.view.scroller, this.ticks.canvas, this.view.stuck, this.empty, this.jump));
   }
 
   // ---- which log ----
@@ -189,6 +192,7 @@ export class LogPane {
     const { folded } = this.outline;
     const fold = !folded.has(section);
     this.view.rearrange(() => { if (fold) folded.add(section); else folded.delete(section); });
+    this.drawTicks();
   }
 
   /** {q, case, stream} or null for all rows. */
@@ -203,6 +207,7 @@ export class LogPane {
       const index = n && !following ? await matches.placeOf(n) : (await matches.load(0, 500), 0);
       if (this.matching === matches) this.view.rearrange(() => { this.outline.matches = matches; }, index);
       this.on.changed(this);
+      this.drawTicks();
     } catch (error) { this.fail(error); }
     this.drawEmpty();
   }
@@ -211,6 +216,7 @@ export class LogPane {
     this.matching = null;
     if (this.outline.matches) this.view.rearrange(() => { this.outline.matches = null; });
     this.drawEmpty();
+    this.drawTicks();
     this.on.changed(this);
   }
 
@@ -229,6 +235,11 @@ export class LogPane {
   onHits() {
     if (this.look) { this.look.hit = this.find?.current ?? 0; this.view.update(); }
     if (this.find) this.on.hits(this);
+    this.drawTicks();
+  }
+
+  drawTicks() {
+    if (this.find && this.ticks) this.ticks.draw(this.find.numbers, this.look.hit, this.find.count === this.find.numbers.length);
   }
 
   async show(n) {
