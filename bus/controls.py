@@ -17,6 +17,8 @@ MOST_RIGHT = 256
 """Columns to which a cursor can be moved where nothing is written yet."""
 MOST_DOWN = 24
 """Rows below the last one to which it can be moved on a screen of a program's own."""
+FIRST_BLANKS, BYTES_A_BLANK = 100, 64
+"""Rows that moves alone may make at once, and bytes of log for each one more."""
 _OWN_SCREEN = frozenset({b"47", b"1047", b"1049"})
 
 
@@ -37,8 +39,8 @@ def other(pen: Pen, sequence: bytes) -> None:
     """What is no text, no line's end and no ``ESC [``; most of it does nothing."""
     pen.touch()
     match sequence:
-        case b"\b":
-            pen.x = max(pen.column() - 1, 0)
+        case _ if sequence.startswith(b"\b"):
+            pen.x = max(pen.column() - len(sequence), 0)
         case b"\x1b7":
             _keep(pen, [])
         case b"\x1b8":
@@ -86,7 +88,8 @@ def _bottom(pen: Pen) -> int:
     bottom = max(pen.sheet.total, pen.low)
     if pen.top <= pen.sheet.settled:
         return bottom
-    return max(bottom, min(pen.top + SCREEN_ROWS - 1, pen.sheet.total + MOST_DOWN))
+    blanks = min(FIRST_BLANKS + pen.begin // BYTES_A_BLANK - pen.blanks, MOST_DOWN)
+    return max(bottom, min(pen.top + SCREEN_ROWS - 1, pen.sheet.total + blanks))
 
 
 def _down_to_start(pen: Pen, numbers: list[int]) -> None:

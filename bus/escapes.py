@@ -13,11 +13,11 @@ none: else a stray ``ESC ]`` would swallow the rest of the log."""
 TOKEN = re.compile(
     rb"(?P<text>[^\x00-\x08\x0a-\x1f\x7f]+)"
     rb"|(?P<newline>\n)"
-    rb"|(?P<back>\r)"
+    rb"|(?P<back>\r+)"
     rb"|(?P<sgr>" + sgr.PATTERN + rb")"
     rb"|\x1b\[(?P<private>[<=>?]?)(?P<parameters>[0-9;:]{0,128})[ -/]{0,4}(?P<control>[@-~])"
     rb"|" + _STRING + rb"(?:\x07|\x1b\\)"
-    rb"|\x1b[ -/]{1,4}[0-~]|\x1b[0-Z\\-~]|[\x00-\x08\x0b-\x1f\x7f]"
+    rb"|\x1b[ -/]{1,4}[0-~]|\x1b[0-Z\\-~]|\x08+|[\x00-\x07\x0b-\x1a\x1c-\x1f\x7f]+|\x1b"
 )
 """Matches at every byte."""
 

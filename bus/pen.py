@@ -30,6 +30,8 @@ class Pen:
         """The lowest row that it was in: as far down can it go again."""
         self.top = 0
         """First row of the program's own screen; 0 without one."""
+        self.blanks = 0
+        """Rows that were made by moves alone."""
         self.kept: tuple[int, int, bytes] = (1, 0, b"")
         """What the program told the terminal to keep: row, column and style."""
 
@@ -56,6 +58,7 @@ class Pen:
         """The row that the cursor is in, begun where it was not."""
         missing = self.y - self.sheet.total
         self.own = self.own or missing > 1
+        self.blanks += max(missing - 1, 0)
         for _ in range(missing):
             row = Row(stream, time, self.begin)
             row.own = self.own

@@ -26,6 +26,10 @@ from schemas.stream import Stream
 
 MOST_AT_ONCE = 1 << 20
 """Bytes of a chunk that are worked on together."""
+VERSION = 1
+"""Of what is kept."""
+PEN = ("y", "x", "style", "begin", "own", "low", "top", "blanks", "kept")
+"""What is kept of it."""
 _KINDS = {Stream.BUILD: "build", Stream.STOKER: "stoker"}
 
 
@@ -91,6 +95,7 @@ class Screen:
         pen = self._pen
         return msgpack.packb(  # type: ignore[no-any-return]  # msgpack has no types
             {
+                "version": VERSION,
                 "end": self.end,
                 "build": self.build,
                 "settled": self.settled,
@@ -100,23 +105,31 @@ class Screen:
                 "time": self._time,
                 "carry": self._carry,
                 "carried": [(span.stream.value, span.length) for span in self._carried],
-                "pen": (pen.y, pen.x, pen.style, pen.begin, pen.own, pen.low, pen.top, pen.kept),
+                "pen": tuple(getattr(pen, name) for name in PEN),
             }
         )
 
     @classmethod
     def load(cls, data: bytes) -> Screen:
         """Raises ``ValueError`` for what is no screen."""
-        kept: dict[str, Any] = msgpack.unpackb(data, use_list=False)
         screen = cls()
-        screen.end, screen.build, screen._time = kept["end"], kept["build"], kept["time"]
-        screen._kind, screen._ran, screen._carry = kept["kind"], kept["ran"], kept["carry"]
-        screen._carried = tuple(Span(Stream(letter), length) for letter, length in kept["carried"])
-        screen._sheet.settled = kept["settled"]
-        screen._sheet.rows.extend(map(Row.load, kept["rows"]))
-        pen = screen._pen
-        pen.y, pen.x, pen.style, pen.begin, pen.own, pen.low, pen.top, pen.kept = kept["pen"]
+        try:
+            screen._restore(msgpack.unpackb(data, use_list=False))
+        except (msgpack.UnpackException, LookupError, TypeError, AttributeError) as error:
+            raise ValueError("this is no screen that was kept") from error
         return screen
+
+    def _restore(self, kept: dict[str, Any]) -> None:
+        if kept["version"] != VERSION:
+            raise ValueError("this screen was kept by another version")
+        self.end, self.build, self._time = kept["end"], kept["build"], kept["time"]
+        self._kind, self._ran, self._carry = kept["kind"], kept["ran"], kept["carry"]
+        self._carried = tuple(Span(Stream(letter), length) for letter, length in kept["carried"])
+        self._sheet.settled = kept["settled"]
+        self._sheet.rows.extend(map(Row.load, kept["rows"]))
+        pen = self._pen
+        for name, value in zip(PEN, kept["pen"], strict=True):
+            setattr(pen, name, value)
 
     def _miss(self, end: int, size: int, why: str, time: float) -> None:
         self._close()

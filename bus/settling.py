@@ -7,6 +7,8 @@ both has few runs.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 
 from bus.row import Row
 from bus.row_values import Rows, RowSpan, Settled
@@ -15,6 +17,8 @@ SHORT = 4 << 10
 """Bytes of raw lines that are kept once more rather than split a run."""
 RUN_BYTES = 256 << 10
 """A run of rows of their own is this long at most, and one row."""
+
+_STREAM_AND_TIME, _COUNT = itemgetter(0, 2), itemgetter(1)
 
 
 @dataclass(slots=True)
@@ -90,10 +94,7 @@ class Settling:
 
 def joined(spans: list[RowSpan]) -> tuple[RowSpan, ...]:
     """Neighbours of one stream and time as one span."""
-    runs: list[RowSpan] = []
-    for span in spans:
-        if runs and runs[-1].stream is span.stream and runs[-1].time == span.time:
-            runs[-1] = runs[-1]._replace(count=runs[-1].count + span.count)
-        else:
-            runs.append(span)
+    runs = []
+    for (stream, time), same in groupby(spans, _STREAM_AND_TIME):
+        runs.append(RowSpan(stream, sum(map(_COUNT, same)), time))
     return tuple(runs)

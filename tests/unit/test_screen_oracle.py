@@ -83,7 +83,7 @@ PIECES = (
     "\r|\n|\r\n|\b|\x1b[A|\x1b[2A|\x1b[B|\x1b[5B|\x1b[3C|\x1b[2D|\x1b[9G|\x1b[J|\x1b[K|\x1b[1K"
     "|\x1b[2K|\x1b[E|\x1b[F|\x1b[2F|\x1b[31m|\x1b[1;44m|\x1b[39m|\x1b[0m|\x1b[38;5;9m|\x1b[7m"
     "|\x1b[22;27m|\x1b7ab\x1b[2D\x1b8|\x1bM|\x1b[2P|\x1b[3@|\x1b[2X|\x1b[?25l|\x1b]0;x\x07"
-    "|█▏|你好|e\u0301|ö|text|a|  "
+    "|█▏|e\u0301|ö|text|a|  "
 )
 
 
