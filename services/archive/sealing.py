@@ -11,6 +11,7 @@ import base64
 import contextlib
 import logging
 import time
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 
 from bus import subjects
@@ -142,18 +143,34 @@ class Sealer:
                 done.offset = chunk.end
                 size += len(chunks[-1].data)
                 if size >= BLOCK or len(chunks) >= BLOCK_CHUNKS:
-                    done.blocks.append(await self._block(rank, chunks, False))
-                    await rows.add(index, chunks)
+                    done.blocks.append(
+                        await self._add(rank, chunks, False, rows.add(index, chunks))
+                    )
                     chunks, size = [], 0
                     if len(done.blocks) == ROUND:
                         done.more = delivery.pending > 0
                         break
         if chunks:
             alone = ends and not index.blocks and not done.blocks
-            done.blocks.append(await self._block(rank, chunks, alone))
-            await rows.add(index, chunks)
+            done.blocks.append(await self._add(rank, chunks, alone, rows.add(index, chunks)))
         done.rows = await rows.finish()
         return done
+
+    async def _add(
+        self,
+        rank: Rank,
+        chunks: list[LogChunk],
+        inline: bool,
+        painting: Coroutine[None, None, None],
+    ) -> Sealed:
+        """Stores the block while its rows are painted."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                block = tasks.create_task(self._block(rank, chunks, inline))
+                tasks.create_task(painting)
+        except BaseExceptionGroup as failed:
+            raise failed.exceptions[0] from None
+        return block.result()
 
     async def _block(self, rank: Rank, chunks: list[LogChunk], inline: bool) -> Sealed:
         size = chunks[-1].end - chunks[0].offset
@@ -184,7 +201,7 @@ def grown(index: LogIndex, done: Round, final: int | None) -> LogIndex:
             "blocks": (*index.blocks, *done.blocks),
             "complete": index.complete or (final is not None and not done.more),
             "final": max(done.offset, final or 0),
-            "rows": (*index.rows, *done.rows.rows),
+            "rows": done.rows.behind(index.rows),
             "screen": done.rows.screen or index.screen,
         }
     )
