@@ -18,7 +18,7 @@ from benchmarks.chaos.supervised import Part
 from benchmarks.stack import free_port
 from benchmarks.table import RESULTS
 from bus.connection import Bus
-from bus.errors import NotFound
+from bus.errors import BusError, NotFound
 from bus.layout import declare
 from bus.link import BusConfig
 from bus.logs import LogWriter
@@ -26,7 +26,9 @@ from bus.records import Records
 from bus.server import ServerConfig, nats_server
 from schemas.job import Attempt, AttemptEnd, Fact, Reason, Record, State
 from schemas.log import LogChunk, Span, Stream
+from schemas.requests import LogEnd
 from schemas.spec import JobSpec
+from services.archive.sealing import Rank, last_message
 
 JOB = "00000001-0000"
 WORKER = "bench"
@@ -51,8 +53,19 @@ class Store:
     async def print(self, data: bytes) -> None:
         """One message of the log, as an agent would send it."""
         spans = (Span(Stream.STDOUT, len(data)),)
-        await self.writer.publish(LogChunk(1, 0, self.offset, time.time(), spans, data))
+        chunk = LogChunk(1, 0, self.offset, time.time(), spans, data)
         self.offset += len(data)
+        while True:
+            try:
+                await self.writer.publish(chunk)
+                return
+            except BusError as error:  # as long as others make the disk wait
+                print(f"published again: {error}", flush=True)
+            last = await last_message(self.bus, Rank(JOB, 1, 0, WORKER))
+            if last is not None:
+                self.writer.resume(LogEnd(offset=last.end, sequence=last.sequence, sealed=0))
+                if last.end >= chunk.end:
+                    return
 
     async def write(self, *, ended: bool) -> None:
         """The job's record: its attempt runs, or has ended where the log does now."""
