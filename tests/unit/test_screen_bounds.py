@@ -9,7 +9,7 @@ from bus.screen import SCREEN_ROWS, Screen
 from schemas.stream import Stream
 from tests.unit.screens import Reader, numbered, out, shown
 
-O, E, B, S = Stream.STDOUT, Stream.STDERR, Stream.BUILD, Stream.STOKER
+OUT, ERR, BUILD, STOKER = Stream.STDOUT, Stream.STDERR, Stream.BUILD, Stream.STOKER
 MOST_KEPT = 1 << 20
 
 HOSTILE = {
@@ -85,15 +85,17 @@ def test_rows_settle_as_the_raw_log_where_they_are_just_that() -> None:
 
 def test_times_and_streams_are_those_of_a_rows_first_byte() -> None:
     reader = Reader()
-    reader.feed((O, b"out "), (E, b"err\n"), (E, b"e2\no"), (O, b"ut\nlast"))
-    assert [stream for _, (stream, _) in sorted(reader.rows.items())] == [O, E, E, O]
+    reader.feed((OUT, b"out "), (ERR, b"err\n"), (ERR, b"e2\no"), (OUT, b"ut\nlast"))
+    assert [stream for _, (stream, _) in sorted(reader.rows.items())] == [OUT, ERR, ERR, OUT]
 
 
 def test_stokers_words_and_the_build_stand_alone() -> None:
     reader = Reader()
-    reader.feed((S, b"[stoker] image\n"), (B, b"step 1\n\x1b[31mstep 2"), (O, b"\rbar\x1b[A\rx"))
+    reader.feed(
+        (STOKER, b"[stoker] image\n"), (BUILD, b"step 1\n\x1b[31mstep 2"), (OUT, b"\rbar\x1b[A\rx")
+    )
     assert reader.screen.build == 3
-    reader.feed((S, b"[stoker] left out\n"), (O, b"\rbar 2\n"))
+    reader.feed((STOKER, b"[stoker] left out\n"), (OUT, b"\rbar 2\n"))
     reader.finish()
     assert [data for _, (_, data) in sorted(reader.rows.items())] == [
         b"[stoker] image",
@@ -121,14 +123,14 @@ def test_a_gap_is_told_on_a_row_of_its_own() -> None:
         b"[stoker] 11 bytes of the log are missing here",
         b"later",
     ]
-    assert [reader.rows[n][0] for n in (1, 2, 3, 4)] == [O, S, O, S]
+    assert [reader.rows[n][0] for n in (1, 2, 3, 4)] == [OUT, STOKER, OUT, STOKER]
 
 
 def test_what_was_read_before_is_left_out() -> None:
     screen = Screen()
     screen.feed(out(0, b"abc\nd"))
     rows = screen.feed(out(2, b"c\ndef\n"))
-    assert [numbered(news) for news in rows] == [{2: (O, b"ef")}]
+    assert [numbered(news) for news in rows] == [{2: (OUT, b"ef")}]
     assert screen.feed(out(0, b"abc")) == []
 
 
