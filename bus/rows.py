@@ -56,24 +56,27 @@ async def row_log(bus: Bus, record: Record, attempt: Attempt, rank: int) -> RowL
     return rows
 
 
-async def stored_screen(raw: RawLog) -> Screen:
-    """Of the index as it is then; a blank one where it is lost: all is painted anew."""
+async def stored_screen(raw: RawLog) -> Screen | None:
+    """Of the index as it is then; None where it cannot be read."""
     for _ in range(LOOKS):
         await raw.look()
         try:
             sealed = raw.index.screen
             return await raw.archive.screen(sealed) if sealed else Screen()
-        except (NotFound, Corrupt) as error:  # Another one may have taken its place.
-            lost = error
-    log.error("a sealed screen is lost: %s", lost)
-    return Screen()
+        except (NotFound, Corrupt) as error:
+            if not await raw.sealed_meanwhile():
+                log.warning("all of a log is painted anew: %s", error)
+                break
+    return None
 
 
 class RowLog:
     """The rows of one attempt and rank; whoever reads on feeds it, nobody else changes it."""
 
-    def __init__(self, raw: RawLog, screen: Screen) -> None:
-        self.screen = screen
+    def __init__(self, raw: RawLog, screen: Screen | None) -> None:
+        """Without a screen what is sealed of rows is left alone."""
+        self.screen = screen or Screen()
+        self._anew = screen is None
         self.complete = False
         self._raw = raw
         self._own = Entries()
@@ -90,6 +93,10 @@ class RowLog:
     def deleted(self) -> str:
         """When and why the log was deleted; empty where it was not. A deleted log has no rows."""
         return self._raw.index.deleted
+
+    @property
+    def _sealed(self) -> tuple[SealedRows, ...]:
+        return () if self._anew else self._raw.index.rows
 
     @property
     def total(self) -> int:
@@ -142,8 +149,7 @@ class RowLog:
     async def lighten(self) -> None:
         """Lets go of the rows that the archive has sealed meanwhile."""
         await self._raw.look()
-        sealed = self._raw.index.rows
-        self._own.without(sealed[-1].last if sealed else 0)
+        self._own.without(self._sealed[-1].last if self._sealed else 0)
         self._most = MOST_OWN + self._own.size
 
     def finish(self) -> list[Rows]:
@@ -211,7 +217,7 @@ class RowLog:
         """The run of settled rows that holds this one."""
         if self.heavy:
             await self.lighten()
-        entry = holding(self._raw.index.rows, row) or holding(self._own.closed, row)
+        entry = holding(self._sealed, row) or holding(self._own.closed, row)
         if entry is None:
             self._own.take(self.screen)
             entry = holding(self._own.closed, row)
@@ -248,7 +254,7 @@ class RowLog:
     def parts(self) -> list[SealedRows | list[Settled]]:
         """All that has settled, in order, in parts of a few MiB."""
         self._own.take(self.screen)
-        sealed = self._raw.index.rows
+        sealed = self._sealed
         last = sealed[-1].last if sealed else 0
         self._own.without(last)
         open_yet = [run for run in self._own.open if run.first + run.count - 1 > last]

@@ -10,9 +10,8 @@ import asyncio
 import logging
 from dataclasses import dataclass, field
 
-from bus.screen import Screen, Settled
-
 from bus.errors import BusError, Corrupt, NotFound
+from bus.screen import Screen, Settled
 from bus.sealed import LogArchive
 from schemas.log import LogChunk, LogIndex, SealedRows, SealedScreen
 
@@ -31,6 +30,12 @@ class RowRound:
     rows: list[SealedRows] = field(default_factory=list)
     screen: SealedScreen | None = None
     """None where the index keeps the one that it has."""
+    anew: bool = False
+    """Whether the rows stand in place of all that the index has."""
+
+    def behind(self, rows: tuple[SealedRows, ...]) -> tuple[SealedRows, ...]:
+        """All rows that the next index has, of one that had those."""
+        return tuple(self.rows) if self.anew else (*rows, *self.rows)
 
     @property
     def objects(self) -> tuple[str, ...]:
@@ -66,21 +71,19 @@ class RowSealer:
             if self._screen is None:
                 await self._open(index)
             await self._paint(chunks)
-        except (NotFound, Corrupt):
-            self._give_up()
         except BusError:
             raise
         except Exception:
             self._give_up()
 
     def _give_up(self) -> None:
+        """What this round has stored of rows, nothing will name: ``sweep`` frees it."""
         log.exception("%s.%d.%d: rows cannot be sealed", *self._name)
-        self._broken = True
+        self._broken, self._round = True, RowRound()
 
     async def _open(self, index: LogIndex) -> None:
         """The screen behind all blocks that were sealed before."""
-        sealed = index.screen
-        self._screen = await self._archive.screen(sealed) if sealed else Screen()
+        self._screen = await self._sealed(index)
         _, attempt, rank = self._name
         held: list[LogChunk] = []
         async for chunk in self._archive.read(attempt, rank, index, self._screen.end):
@@ -91,6 +94,15 @@ class RowSealer:
         held += [chunk for chunk in self._short if chunk.offset >= index.end]
         self._short = []
         await self._paint(held)
+
+    async def _sealed(self, index: LogIndex) -> Screen:
+        """A blank one where it is lost, or was kept by another version: all is painted anew."""
+        try:
+            return await self._archive.screen(index.screen) if index.screen else Screen()
+        except (NotFound, Corrupt) as error:
+            log.warning("%s.%d.%d: its rows are sealed anew: %s", *self._name, error)
+            self._round.anew = True
+            return Screen()
 
     async def _paint(self, chunks: list[LogChunk]) -> None:
         assert self._screen is not None

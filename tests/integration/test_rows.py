@@ -16,7 +16,7 @@ from bus.connection import Bus
 from bus.logs import LogWriter
 from bus.objects import Objects
 from bus.rows import Hits, Query, RowLog, find, row_log
-from bus.screen import Rows, Screen
+from bus.screen import Rows, Screen, Settled
 from bus.sealed import LogArchive
 from schemas.job import Fact, Record, State
 from schemas.log import LogChunk, Sealed, Span, Stream
@@ -451,20 +451,52 @@ async def test_rows_whose_block_is_lost_keep_their_numbers(
     assert after[-100:] == before[-100:]
 
 
+@pytest.mark.parametrize("good", [0, 4])
 async def test_bytes_that_cannot_be_painted_are_sealed_all_the_same(
-    bus: Bus, running: Record, small: None, monkeypatch: pytest.MonkeyPatch
+    bus: Bus, running: Record, small: None, monkeypatch: pytest.MonkeyPatch, good: int
 ) -> None:
-    def broken(self: Screen, chunk: LogChunk) -> list[Rows]:
-        raise ValueError("a bug")
+    """The first blocks of the run can be."""
+    paint, calls = archive_rows.paint, 0
+
+    def broken(screen: Screen, chunks: list[LogChunk]) -> list[Settled]:
+        nonlocal calls
+        calls += 1
+        if calls > good:
+            raise ValueError("a bug")
+        return paint(screen, chunks)
 
     world = World(bus, 1)
-    await world.lines(50)
+    await world.lines(250)
     with monkeypatch.context() as patch:
-        patch.setattr(Screen, "feed", broken)
+        patch.setattr(archive_rows, "paint", broken)
         index = await Sealer(bus).seal(RANK, None)
+    assert calls > good
     assert index.end == world.end
     assert not index.rows
+    same(await all_rows(await row_log(bus, running, attempt(), 0)), world.expected())
     await world.lines(150)
     index = await Sealer(bus).seal(RANK, None)
     assert index.rows
     same(await all_rows(await row_log(bus, running, attempt(), 0)), world.expected())
+
+
+async def test_rows_are_sealed_anew_where_their_screen_cannot_be_read(
+    bus: Bus, running: Record, small: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sealed, "INLINE", 0)
+    monkeypatch.setattr(sealed, "ROWS_INLINE", 0)
+    world = World(bus, 4)
+    await world.bar(20)
+    await world.lines(150)
+    index = await Sealer(bus).seal(RANK, None)
+    assert index.screen is not None
+    await Objects(bus).delete("logs", index.screen.object)
+    same(await all_rows(await row_log(bus, running, attempt(), 0)), world.expected())
+    await world.lines(60)
+    index = await Sealer(bus).seal(RANK, None)
+    assert index.rows[0].first == 1
+    log = await row_log(bus, running, attempt(), 0)
+    assert log.screen.end == index.end
+    same(await all_rows(log), world.expected())
+    names = {info.name async for info in Objects(bus).list("logs")}
+    assert names == {f"{JOB}.1.0", *index.objects}
