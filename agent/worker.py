@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from agent.attempt import AttemptRun, Machine
+from agent.claims import Claims
 from agent.config import AgentConfig
 from agent.disk import Disks
 from agent.folder import AttemptFolder, Note, spread
@@ -86,8 +87,7 @@ class Worker:
         self._lease = Lease(config.work)
         self._session = uuid.uuid4().hex
         self._runs: dict[tuple[str, int], AttemptRun] = {}
-        self._claims: dict[str, str] = {}
-        """Id of a claim that is not answered yet, and its job."""
+        self._claims = Claims()
         self._pulls: dict[str, tuple[Pull, Requirement]] = {}
         outputs = Outputs(config.work / "outputs", config.outputs)
         self._keeper = Keeper(self._bus, config.name, outputs)
@@ -225,7 +225,7 @@ class Worker:
                 Held(job=run.grant.job, attempt=run.grant.attempt, phase=run.phase) for run in runs
             ),
             ends=tuple(key_of(run.grant) for run in runs if run.phase == "reporting"),
-            claims=tuple(self._claims.values()),
+            claims=self._claims.open,
         )
 
     def _stop(self, stops: Iterable[Stop]) -> None:
@@ -289,14 +289,19 @@ class Worker:
             self._tasks.create_task(self._claim(ticket, holder))
 
     async def _claim(self, ticket: PulledTicket, holder: object) -> None:
+        id = self._claims.begin(ticket.job)
+        if id is None:
+            self._free(holder)
+            await ticket.back(BACK_PAUSE)
+            return
         claim = Claim(
-            id=uuid.uuid4().hex,
+            id=id,
             worker=self._config.name,
             job=ticket.job,
             runtime=self._config.runtime,
         )
         subject = subjects.claim(self._config.name, self._config.pool)
-        self._claims[claim.id] = ticket.job
+        answer = None
         try:
             answer = await self._bus.request(subject, claim, ClaimAnswer, attempts=CLAIM_TRIES)
         except BusError as error:
@@ -305,7 +310,7 @@ class Worker:
             await ticket.back(BACK_PAUSE)
             return
         finally:
-            del self._claims[claim.id]
+            self._claims.end(ticket.job, answered=answer is not None)
         if answer.grant is None:
             log.info("the claim of %s was refused: %s", ticket.job, answer.refusal)
             self._free(holder)
