@@ -247,7 +247,6 @@ mounts = [line.split()[4] for line in open("/proc/self/mountinfo")]
 pipes = "/run/stoker"  # where it prints: two pipes of its own, and no room for more
 odd = [m for m in mounts if "stoker" in m or m.startswith(("/host", "/var/lib"))]
 got.extend(m for m in odd if m != pipes)
-got.extend(name for name in os.listdir(pipes) if name not in ("out", "err"))
 try:
     pathlib.Path(pipes, "more").touch()
     got.append(pipes)
