@@ -25,7 +25,7 @@ FIGURES: dict[str, tuple[Measure, float]] = {
     "page": (lambda _: page.figures(), 180),
     "many": (lambda _: many.figures(), 420),
     "digits": (lambda _: digits.figures(), 300),
-    "archive": (lambda asked: archive.figures(asked.gigabytes), 900),
+    "archive": (lambda asked: archive.figures(asked.gigabytes), 1800),
 }
 """Name to how it is measured and the seconds that it may take."""
 
