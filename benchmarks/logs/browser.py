@@ -8,7 +8,7 @@ import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page, ViewportSize, async_playwright
 
 ARGUMENTS = (
     "--no-sandbox",
@@ -17,7 +17,7 @@ ARGUMENTS = (
     "--disable-component-update",
     "--no-first-run",
 )
-VIEW = {"width": 1280, "height": 860}
+VIEW: ViewportSize = {"width": 1280, "height": 860}
 PAINTED = """
 window.afterPaint = (call) => requestAnimationFrame(() => {
   const channel = new MessageChannel();

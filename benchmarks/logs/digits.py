@@ -57,4 +57,4 @@ def bundle() -> bytes:
 def stored(index: LogIndex) -> int:
     """Bytes of the index, which holds short parts itself, and of all that it names."""
     named = (*index.blocks, *index.rows, *((index.screen,) if index.screen else ()))
-    return len(encode(index)[0]) + sum(one.size for one in named if one.object)
+    return len(encode(index)[0]) + sum(int(one.size) for one in named if one.object)
