@@ -7,8 +7,10 @@ import re
 from array import array
 from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain, compress, count, repeat
+from operator import contains
 from typing import TYPE_CHECKING
 
 from bus.errors import BusError
@@ -47,7 +49,7 @@ class Query:
 class Hits:
     """The rows that match."""
 
-    numbers: array[int] = field(default_factory=lambda: array("Q"))
+    numbers: array[int] = field(default_factory=lambda: ascending(()))
     """Ascending, at most ``MOST_HITS`` of them."""
     count: int = 0
     settled: int = 0
@@ -61,7 +63,7 @@ class Hits:
         gone = len(self.numbers) - kept
         return Hits(self.numbers[:kept], self.count - gone, self.settled, self.settled)
 
-    def add(self, numbers: Sequence[int]) -> None:
+    def add(self, numbers: array[int]) -> None:
         self.count += len(numbers)
         self.numbers.extend(numbers[: max(0, MOST_HITS - len(self.numbers))])
 
@@ -77,17 +79,17 @@ class Matcher:
         self.stream = query.stream
         self.never = "\n" in query.text or "\r" in query.text
 
-    def numbers(self, data: bytes, first: int, spans: Iterable[RowSpan]) -> list[int]:
+    def numbers(self, data: bytes, first: int, spans: Iterable[RowSpan]) -> array[int]:
         """Of the rows that match; ``first`` is the number of the first row of ``data``."""
         found = self._hits(data, first) if self._needle else None
         if not self.stream:
-            return found if found is not None else list(range(first, first + count_of(data)))
+            return found if found is not None else ascending(range(first, first + count_of(data)))
         ranges = self._ranges(first, spans)
         if found is None:
-            return [number for numbers in ranges for number in numbers]
-        return [number for numbers in ranges for number in part_of(found, numbers)]
+            return ascending(chain.from_iterable(ranges))
+        return ascending(chain.from_iterable(part_of(found, numbers) for numbers in ranges))
 
-    def _hits(self, data: bytes, first: int) -> list[int]:
+    def _hits(self, data: bytes, first: int) -> array[int]:
         if b"\x1b" in data:
             data = COLOUR.sub(b"", data)
         if self._fold:
@@ -96,9 +98,9 @@ class Matcher:
                 data = data.replace(other, folded)
         hits = data.count(self._needle)
         if hits * DENSE > count_of(data):
-            rows = enumerate(data.split(b"\n"), first)
-            return [number for number, row in rows if self._needle in row]
-        return list(sparse(data, self._needle, first)) if hits else []
+            matches = map(contains, data.split(b"\n"), repeat(self._needle))
+            return ascending(compress(count(first), matches))
+        return ascending(sparse(data, self._needle, first) if hits else ())
 
     def _ranges(self, first: int, spans: Iterable[RowSpan]) -> list[range]:
         """Numbers of the rows of the stream."""
@@ -110,11 +112,15 @@ class Matcher:
         return ranges
 
 
+def ascending(numbers: Iterable[int]) -> array[int]:
+    return array("Q", numbers)
+
+
 def count_of(data: bytes) -> int:
     return data.count(b"\n") + 1
 
 
-def part_of(found: list[int], numbers: range) -> list[int]:
+def part_of(found: array[int], numbers: range) -> array[int]:
     """Of ascending numbers those in the range."""
     return found[bisect_left(found, numbers.start) : bisect_left(found, numbers.stop)]
 
@@ -151,7 +157,7 @@ async def find(log: RowLog, query: Query, known: Hits | None = None) -> Hits:
     hits.settled, hits.total = log.settled, log.total
     if matcher.never or log.deleted:
         return hits
-    looking: deque[asyncio.Task[list[int]]] = deque()
+    looking: deque[asyncio.Task[array[int]]] = deque()
     try:
         async with asyncio.TaskGroup() as tasks:
             for part in parts:
@@ -173,7 +179,7 @@ def last_row(part: SealedRows | list[Settled]) -> int:
     return run.first + run.count - 1
 
 
-def add(hits: Hits, numbers: list[int], behind: int) -> int:
+def add(hits: Hits, numbers: array[int], behind: int) -> int:
     """Those behind that row; the last row that is done. An entry may begin before one's end."""
     if numbers and numbers[0] <= behind:
         numbers = numbers[bisect_right(numbers, behind) :]
@@ -181,15 +187,15 @@ def add(hits: Hits, numbers: list[int], behind: int) -> int:
     return max(behind, numbers[-1]) if numbers else behind
 
 
-async def look(log: RowLog, part: SealedRows | list[Settled], matcher: Matcher) -> list[int]:
+async def look(log: RowLog, part: SealedRows | list[Settled], matcher: Matcher) -> array[int]:
     runs = part if isinstance(part, list) else await log.runs_of(part)
     plain = [run for run in runs if run.rows is None]
     chunks = await log.raw.between(plain[0].start, plain[-1].stop) if plain else []
     return await asyncio.to_thread(numbers_of, runs, chunks, matcher)
 
 
-def numbers_of(runs: list[Settled], chunks: list[LogChunk], matcher: Matcher) -> list[int]:
-    found: list[int] = []
+def numbers_of(runs: list[Settled], chunks: list[LogChunk], matcher: Matcher) -> array[int]:
+    found = ascending(())
     for run in runs:
         if run.rows is not None:
             found += matcher.numbers(run.rows.data, run.first, run.rows.spans)
