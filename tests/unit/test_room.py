@@ -9,7 +9,7 @@ import pytest
 
 from bus.layout import STREAMS, pool_stream
 from bus.room import BOUND, Reserve, close, reopen
-from bus.server import ServerConfig
+from bus.server import ServerConfig, heap_limit
 
 GIBIBYTE = 1 << 30
 ROOT = Path(__file__).parents[2]
@@ -72,3 +72,14 @@ def test_all_streams_full_to_their_bounds_leave_room_on_every_server() -> None:
         assert found is not None
         limits.append(int(found[1]))
     assert promised < min(limits)
+
+
+def test_a_store_with_many_jobs_gives_its_server_memory_for_their_index(tmp_path: Path) -> None:
+    config = ServerConfig(tmp_path)
+    assert heap_limit(config) == config.heap
+    for stream, size in (("JOBS", 100 << 20), ("LOGS", GIBIBYTE)):
+        folder = tmp_path / "store/jetstream/$G/streams" / stream / "msgs"
+        folder.mkdir(parents=True)
+        with (folder / "1.blk").open("wb") as block:
+            block.truncate(size)
+    assert heap_limit(config) == config.heap + (50 << 20)
