@@ -56,6 +56,13 @@ async def view_has(page: Page, number: int | str, text: str = "", timeout: float
     )
 
 
+async def only_in_view(page: Page, text: str) -> None:
+    """Waits until every row in view has that text in it."""
+    await page.wait_for_function(
+        f"(text) => ({IN_VIEW})().every((row) => row[1].includes(text))", arg=text, timeout=SHORT
+    )
+
+
 async def scroll_to(page: Page, share: float) -> None:
     """As if the scrollbar were dragged there."""
     await page.evaluate(

@@ -5,7 +5,7 @@ import { Matches } from "./matches.js";
 const AGAIN = 2000; // milliseconds between two counts of a log that grows
 
 export class Find {
-  /** `on`: hits({index, count, text}), show(n), fail(error) */
+  /** `on`: hits(find), show(n), rows() (how many the log has), fail(error) */
   constructor(source, on) {
     this.source = source;
     this.on = on;
@@ -31,7 +31,15 @@ export class Find {
     this.query = query;
     this.matches = new Matches(this.source, query, () => {});
     this.tell();
-    if (await this.ask() && this.count) await this.to(await this.placeOf(from));
+    if (!(await this.ask())) this.again(query, from);
+    else if (this.count) await this.to(await this.placeOf(from));
+  }
+
+  /** The server was away or busy: the same question a moment later. */
+  again(query, from) {
+    if (this.query !== query) return;
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => { if (this.query === query) this.search(query, from); }, AGAIN);
   }
 
   /** Whether an answer came that is still wanted. */
@@ -43,6 +51,7 @@ export class Find {
       const answer = await this.source.search(this.query, asking.signal);
       Object.assign(this, { numbers: answer.rows, count: answer.count, total: answer.total, answered: true });
       this.tell();
+      this.grown(this.on.rows()); // the answer may be a moment older than the page
       return true;
     } catch (error) {
       if (!asking.signal.aborted) this.on.fail(error);

@@ -50,7 +50,7 @@ export class LogPane {
       copy: (n) => this.copying.row(n),
     });
     this.copying = new Copying(this.view, this.outline, this.source);
-    this.find = new Find(this.source, { hits: () => this.onHits(), show: (n) => this.show(n), fail: (error) => this.fail(error) });
+    this.find = new Find(this.source, { hits: () => this.onHits(), show: (n) => this.show(n), rows: () => this.store.total, fail: (error) => this.fail(error) });
     this.ticks = new Ticks(this.view, this.outline);
     new ResizeObserver(() => this.drawTicks()).observe(this.view.scroller);
     this.choice = h("select", { class: "pane-choice", "aria-label": "Which attempt", onchange: () => this.on.choose(this, this.choice.value) });
@@ -199,7 +199,13 @@ export class LogPane {
   async filter(query) {
     this.outline.matches?.close();
     if (!query) { this.unfilter(); return; }
-    const matches = new Matches(this.source, query, (error) => { if (error) this.fail(error); this.drawEmpty(); this.view.update(); this.on.changed(this); });
+    const matches = new Matches(this.source, query, (error) => {
+      if (error) this.fail(error);
+      else matches.grown(this.store.end, this.store.settled); // the answer may be a moment older than the page
+      this.drawEmpty();
+      this.view.update();
+      this.on.changed(this);
+    });
     this.matching = matches;
     const { n } = this.outline.length ? this.view.top : {};
     const { following } = this.view;
