@@ -12,8 +12,7 @@ from pathlib import Path
 from bus.connection import Bus
 from bus.errors import BusError
 from bus.joining import renew
-from bus.keys import read_credentials
-from bus.tokens import Identity, read_identity
+from bus.tokens import Identity, identity_of
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +26,7 @@ AGAIN = 60.0
 async def renewing(bus: Bus) -> AsyncIterator[None]:
     """For as long as the context lasts; nothing where the token is not ours or never runs out."""
     path = bus.config.credentials
-    if path is None or not runs_out(read_identity(read_credentials(Path(path))[0])):
+    if path is None or not runs_out(identity_of(Path(path))):
         yield
         return
     async with asyncio.TaskGroup() as tasks:
@@ -41,7 +40,7 @@ async def renewing(bus: Bus) -> AsyncIterator[None]:
 async def keep(bus: Bus, path: Path) -> None:
     while True:
         try:
-            pause = renewed_in(read_identity(read_credentials(path)[0]), time.time())
+            pause = renewed_in(identity_of(path), time.time())
             if pause <= 0:
                 await renew(bus, path)
                 log.info("its token was renewed")

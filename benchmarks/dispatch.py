@@ -43,13 +43,14 @@ async def ready_stack(
     """A stack on which one job has run, a client of its bus, and the bundle's digest."""
     async with running_stack(runtime, slots) as stack:
         bundle = await stack.stored(spec.model_dump(mode="json"))
-        async with Bus.connect(BusConfig(servers=(stack.nats,), name="bench")) as bus:
+        config = BusConfig((stack.nats,), "bench", credentials=str(stack.admin))
+        async with Bus.connect(config) as bus:
             yield stack, bus, bundle
 
 
 async def dummy() -> list[Figure]:
     async with ready_stack("dummy", 50, TINY) as (stack, bus, bundle):
-        raw = await floors.raw_publishing(stack.nats)
+        raw = await floors.raw_publishing(stack.nats, stack.admin)
         times = await load.one_by_one(bus, bundle, TINY, 60)
         rate = await load.all_at_once(bus, bundle, TINY, 1000, seconds=60)
     return [

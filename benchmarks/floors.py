@@ -149,9 +149,11 @@ class Publishing:
     """A second, by 64 tasks."""
 
 
-async def raw_publishing(url: str, count: int = 2000) -> Publishing:
+async def raw_publishing(url: str, admin: Path, count: int = 2000) -> Publishing:
     """What a durable write of one record costs on the server that the stack itself uses."""
-    client = await nats.connect(url, allow_reconnect=False, connect_timeout=5)
+    client = await nats.connect(
+        url, allow_reconnect=False, connect_timeout=5, user_credentials=str(admin)
+    )
     js = client.jetstream(publish_async_max_pending=256)
     await js.add_stream(name="BENCH", subjects=["bench.>"], max_bytes=64 << 20)
     payload = b"x" * 1024

@@ -43,6 +43,11 @@ class Stack:
     pid: int
     http: aiohttp.ClientSession
 
+    @property
+    def admin(self) -> Path:
+        """The credentials of who may do everything on its bus."""
+        return self.folder / "identities" / "admin.creds"
+
     def processes(self) -> list[psutil.Process]:
         return family([self.pid], self.folder)
 

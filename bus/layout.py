@@ -200,6 +200,21 @@ async def declare(bus: Bus, replicas: int = 1) -> None:
         await asyncio.sleep(AGAIN)
 
 
+async def declared(bus: Bus) -> None:
+    """Waits until somebody has made the streams that every service needs. Raises ``BusError``."""
+    deadline = time.monotonic() + CLUSTER_READY
+    while True:
+        try:
+            for stream in STREAMS:
+                await bus.api(f"STREAM.INFO.{stream.name}")
+            return
+        except (NotFound, Unanswered, JetStreamError) as error:
+            if time.monotonic() > deadline:
+                raise
+            log.info("the streams are not there yet: %s", error)
+        await asyncio.sleep(AGAIN)
+
+
 async def declare_all(bus: Bus, replicas: int) -> None:
     await asyncio.gather(*(declare_stream(bus, stream, replicas) for stream in STREAMS))
     await asyncio.gather(*(declare_durable(bus, durable) for durable in DURABLES))

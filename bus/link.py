@@ -18,9 +18,8 @@ from nats.errors import Error
 from nats.errors import TimeoutError as NatsTimeout
 
 from bus.errors import BusError, Denied, Unanswered
-from bus.keys import read_credentials
 from bus.majority import Member, Mover
-from bus.tokens import read_identity
+from bus.tokens import identity_of
 
 log = logging.getLogger(__name__)
 
@@ -179,7 +178,7 @@ class Link:
         }
         if config.credentials:
             options["user_credentials"] = config.credentials
-            inbox = read_identity(read_credentials(Path(config.credentials))[0]).inbox
+            inbox = identity_of(Path(config.credentials)).inbox
             options["inbox_prefix"] = (inbox or config.inbox_prefix).encode()
         if config.token:
             options["user_jwt_cb"] = config.token.encode

@@ -42,6 +42,17 @@ def stored_accounts(folder: Path) -> dict[str, str]:
     return {}
 
 
+def written_accounts(file: Path) -> dict[str, str]:
+    """What ``server_lines`` wrote there before: public key to token."""
+    found: dict[str, str] = {}
+    with suppress(OSError):
+        for line in file.read_text().splitlines():
+            public, colon, token = line.strip().partition(": ")
+            if colon and public.startswith("A") and token.count(".") == 2:
+                found[public] = token
+    return found
+
+
 def server_lines(accounts: Accounts, resolver: Path) -> str:
     """What a nats-server's configuration has to say of all this."""
     preload = "\n".join(f"  {public}: {token}" for public, token in accounts.tokens.items())

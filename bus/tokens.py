@@ -10,9 +10,10 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from bus.keys import BadKey, Key
+from bus.keys import BadKey, Key, read_credentials
 
 HEADER = {"typ": "JWT", "alg": "ed25519-nkey"}
 INBOX = "inbox:"
@@ -92,6 +93,11 @@ def read_claims(token: str) -> dict[str, Any]:
     if not isinstance(claims, dict):
         raise BadKey("this is no NATS token")
     return claims
+
+
+def identity_of(credentials: Path) -> Identity:
+    """Raises ``BadKey`` and ``OSError``."""
+    return read_identity(read_credentials(credentials)[0])
 
 
 def read_identity(token: str) -> Identity:

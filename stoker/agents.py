@@ -6,7 +6,7 @@ import os
 import platform
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 AUTO = "auto"
 RUNTIMES = ("docker", "process", "dummy")
 LONGEST_NAME = 63
+MEMBERSHIP = "identity"
+"""Folder in the agent's own, with who this machine is."""
 POLICY = ("pool", "base_image", "template", "dockerfiles", "networks", "install_network", "sandbox")
 
 
@@ -47,6 +49,8 @@ class AgentFlags:
     keep_outputs: str | int | None = None
     credentials: Path | None = None
     servers: tuple[str, ...] | None = None
+    join: str | None = None
+    """A token of an invitation."""
 
     @classmethod
     def over(cls, table: Mapping[str, Any], **flags: Any) -> AgentFlags:
@@ -139,7 +143,34 @@ async def run_configured_agent(flags: AgentFlags) -> None:
 
     if flags.runtime == AUTO:
         raise StokerError("auto is for stoker up; choose docker, or process (no sandbox)")
+    work = config.data_folder() / "agent"
+    flags = await as_member(flags, ((flags.work or work) / MEMBERSHIP).absolute())
     servers = flags.servers or config.nats_servers(None)
-    settings = await agent_config(flags, config.data_folder() / "agent")
+    settings = await agent_config(flags, work)
     bus = bus_config(servers, f"agent {settings.name}", flags.credentials)
     await run_agent(bus, settings, leaving_by_signals())
+
+
+async def as_member(flags: AgentFlags, folder: Path) -> AgentFlags:
+    """Joins where that is asked for; a machine that has joined is who its credentials say."""
+    from bus.joining import join, membership
+    from bus.tokens import identity_of
+
+    member = await join(flags.join, folder) if flags.join else None
+    if member is None and flags.credentials is None:
+        member = membership(folder)
+    if member is not None:
+        servers = flags.servers or member.servers
+        flags = replace(flags, credentials=member.credentials, servers=servers)
+    if flags.credentials is None:
+        return flags
+    identity = identity_of(flags.credentials)
+    if identity.pool is None:
+        return flags
+    for flag, asked, said in (
+        ("--name", flags.name, identity.name),
+        ("--pool", flags.pool, identity.pool),
+    ):
+        if asked not in (None, said):
+            raise StokerError(f"{flag} {asked}: this machine joined as {said!r}; invite it anew")
+    return replace(flags, name=identity.name, pool=identity.pool)

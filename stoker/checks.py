@@ -43,6 +43,7 @@ class Where:
     server: str
     """The page's address."""
     nats: tuple[str, ...]
+    credentials: Path | None = None
 
 
 def checks(data: Path, port: int, nats_server: Path | None, where: Where) -> list[Check]:
@@ -55,7 +56,7 @@ def checks(data: Path, port: int, nats_server: Path | None, where: Where) -> lis
         engine,
         gpus,
         lambda: server_and_clock(where.server),
-        lambda: store(where.nats),
+        lambda: store(where.nats, where.credentials),
     ]
     return [check() for check in made]
 
@@ -173,13 +174,13 @@ def server_date(server: str) -> float | None:
         return None
 
 
-def store(servers: tuple[str, ...]) -> Check:
+def store(servers: tuple[str, ...], credentials: Path | None = None) -> Check:
     """Whether NATS stores what it is given."""
     where = ", ".join(servers)
     if not any(listens(server) for server in servers):
         return Check("store", "NOTE", f"nothing answers at {where}", "start it: stoker up")
     try:
-        broken, closed = asyncio.run(state_of_store(servers))
+        broken, closed = asyncio.run(state_of_store(servers, credentials))
     except Exception as error:
         return Check("store", "NOTE", first_line(str(error)), "its log says more")
     if broken:
@@ -203,13 +204,16 @@ def listens(url: str) -> bool:
         return False
 
 
-async def state_of_store(servers: tuple[str, ...]) -> tuple[dict[str, str], list[str]]:
+async def state_of_store(
+    servers: tuple[str, ...], credentials: Path | None
+) -> tuple[dict[str, str], list[str]]:
     """Streams that store nothing, with the reason, and those that are closed."""
     from bus.connection import Bus
     from bus.health import broken_streams, closed_streams
     from bus.link import BusConfig
 
-    config = BusConfig(servers=servers, name="doctor", connect_timeout=1.0)
+    known = str(credentials) if credentials else None
+    config = BusConfig(servers, "doctor", credentials=known, connect_timeout=1.0)
     async with asyncio.timeout(SECONDS), Bus.connect(config) as bus:
         return await broken_streams(bus), await closed_streams(bus)
 

@@ -11,7 +11,7 @@ import typer
 import stoker
 from stoker import exits
 from stoker.answers import StokerError
-from stoker.commands import jobs, join, logs, machine, submit, up, workers
+from stoker.commands import accounts, jobs, join, logs, machine, submit, up, workers
 from stoker.packing import PackingError
 
 app = typer.Typer(
@@ -38,11 +38,15 @@ app.command(rich_help_panel=RUN)(workers.workers)
 app.add_typer(worker, name="worker", rich_help_panel=RUN)
 worker.command("list")(workers.workers)
 worker.command()(workers.drain)
+worker.command()(workers.invite)
+worker.command()(workers.revoke)
+worker.command()(workers.joined)
 app.command(rich_help_panel=RUN)(join.agent)
 app.command(rich_help_panel=RUN)(join.serve)
 app.command(rich_help_panel=HELP)(machine.doctor)
 app.command(rich_help_panel=HELP)(machine.decode)
 app.command("nats-context", rich_help_panel=HELP)(machine.nats_context)
+app.command("nats-accounts", rich_help_panel=RUN)(accounts.nats_accounts)
 app.command(rich_help_panel=HELP)(machine.version)
 
 

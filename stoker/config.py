@@ -19,6 +19,8 @@ LOST_AFTER = 30.0
 LOST_AFTER_LEAST, LOST_AFTER_MOST = 1.0, 86_400.0
 """Seconds of a worker's silence after which its jobs are lost."""
 ADDRESS_FILE = "up.json"
+KEYS = "identities"
+"""Folder with the keys of the bus, in the data folder."""
 AGENT_FIELDS = frozenset(
     {"name", "pool", "labels", "runtime", "work", "capacity", "base_image", "servers"}
 )
@@ -52,6 +54,14 @@ def nats_servers(asked: str | None) -> tuple[str, ...]:
         return tuple(part.strip() for part in asked.split(",") if part.strip())
     address = read_address(data_folder())
     return (address.nats if address else f"nats://127.0.0.1:{NATS_PORT}",)
+
+
+def nats_credentials(asked: Path | None, nats: str | None, role: str = "admin") -> Path | None:
+    """The file that was named; else, of a running ``stoker up``, that of a person's own user."""
+    if asked is not None or nats or read_address(data_folder()) is None:
+        return asked
+    own = data_folder() / KEYS / f"{role}.creds"
+    return own if own.exists() else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import stoker
 from bus.connection import Bus
-from bus.layout import declare
+from bus.layout import declare, declared
 from bus.link import BusConfig
+from bus.tokens import identity_of
 from stoker import config, places
 from stoker.answers import StokerError
 
@@ -33,6 +34,8 @@ class ServiceFlags:
 
     data: Path | None = None
     """A folder of its own for what it may lose; None: memory, the temporary folder."""
+    keys: Path | None = None
+    """The folder of the bus's keys, for ``identity`` alone."""
     replicas: int = 1
     """Of the streams that it makes."""
     lost_after: float = config.LOST_AFTER
@@ -93,6 +96,15 @@ async def run_service(name: str, bus: Bus, flags: ServiceFlags) -> None:
 
             path = folder(data, "catalog")
             await run_catalog(bus, CatalogConfig(path and path / "jobs.sqlite"))
+        case "identity":
+            from services.identity.config import IdentityConfig
+            from services.identity.service import run as run_identity
+
+            if flags.keys is None:
+                raise StokerError(
+                    "identity needs --keys, the folder that stoker nats-accounts made"
+                )
+            await run_identity(bus, IdentityConfig(flags.keys))
         case _:
             raise StokerError(f"there is no service {name!r}")
 
@@ -123,11 +135,19 @@ async def run_alone(flags: ServeFlags) -> None:
     """One service with a connection of its own, until cancelled."""
     settings = bus_config(flags.servers, flags.name, flags.credentials)
     async with Bus.connect(settings) as bus:
-        await declare(bus, flags.service.replicas)
+        if flags.credentials and flags.name != "identity" and known_role(flags.credentials):
+            await declared(bus)
+        else:
+            await declare(bus, flags.service.replicas)
         if flags.name == "ui":
             await run_ui(bus, flags.page)
         else:
             await run_service(flags.name, bus, flags.service)
+
+
+def known_role(credentials: Path) -> bool:
+    """Whether they are ours: such a service may not make streams, ``identity`` does it."""
+    return identity_of(credentials).inbox is not None
 
 
 def bus_config(servers: tuple[str, ...], name: str, credentials: Path | None = None) -> BusConfig:

@@ -15,8 +15,9 @@ from pathlib import Path
 from agent.config import AgentConfig
 from bus.connection import Bus
 from bus.layout import declare
+from bus.link import BusConfig
 from bus.server import EmbeddedServer, ServerConfig, nats_server
-from stoker import agents, config, parts, ports
+from stoker import agents, config, own_worker, parts, ports
 from stoker.agent_process import run_agent_process
 from stoker.answers import StokerError
 from stoker.supervise import Part, supervise
@@ -61,14 +62,18 @@ async def running(asked: UpConfig) -> AsyncIterator[Stack]:
         data=asked.data / "nats",
         port=ports.nats_port(asked.nats_port),
         binary=asked.nats_binary,
+        keys=asked.data / config.KEYS,
     )
     async with nats_server(server_config) as server:
-        async with Bus.connect(parts.bus_config((server.url,), "up")) as bus:
-            await declare(bus)
         agent = await agents.agent_config(asked.agent, asked.data / "work")
+        users = Users((server.url,), asked.data / config.KEYS)
+        async with Bus.connect(users.bus("identity")) as bus:
+            await declare(bus)
+            worker = await own_worker.admitted(bus, agent, users.keys)
         ready = asyncio.get_running_loop().create_future()
         async with asyncio.TaskGroup() as group:
-            made = all_parts(asked.data, server.url, page, agent, announce(ready))
+            made = all_parts(asked.data, users, page, announce(ready))
+            made.append(agent_part(asked.data, worker, agent))
             work = group.create_task(supervise(made))
             try:
                 stack = Stack(await page_of(ready), server.url, asked.data, agent.runtime, server)
@@ -94,34 +99,43 @@ async def page_of(ready: asyncio.Future[str]) -> str:
         ) from None
 
 
+@dataclass(frozen=True, slots=True)
+class Users:
+    """Who the parts are on the bus: each has credentials of its own."""
+
+    servers: tuple[str, ...]
+    keys: Path
+
+    def bus(self, role: str) -> BusConfig:
+        return parts.bus_config(self.servers, role, self.keys / f"{role}.creds")
+
+
 def all_parts(
-    data: Path,
-    nats: str,
-    page: parts.PageFlags,
-    agent: AgentConfig,
-    on_ready: Callable[[str], None],
+    data: Path, users: Users, page: parts.PageFlags, on_ready: Callable[[str], None]
 ) -> list[Part]:
-    servers = (nats,)
-    bus = parts.bus_config(servers, "agent")
+    flags = parts.ServiceFlags(data, keys=users.keys)
     return [
-        *(service(name, servers, data) for name in parts.SERVICES),
-        on_bus("ui", servers, lambda bus: parts.run_ui(bus, page, on_ready)),
-        Part("agent", lambda: run_agent_process(bus, agent, data / "agent.log")),
+        *(service(name, users, flags) for name in (*parts.SERVICES, "identity")),
+        on_bus(users.bus("ui"), lambda bus: parts.run_ui(bus, page, on_ready)),
     ]
 
 
-def service(name: str, servers: tuple[str, ...], data: Path) -> Part:
-    return on_bus(name, servers, lambda bus: parts.run_service(name, bus, parts.ServiceFlags(data)))
+def agent_part(data: Path, worker: BusConfig, agent: AgentConfig) -> Part:
+    return Part("agent", lambda: run_agent_process(worker, agent, data / "agent.log"))
 
 
-def on_bus(name: str, servers: tuple[str, ...], run: Callable[[Bus], Awaitable[None]]) -> Part:
+def service(name: str, users: Users, flags: parts.ServiceFlags) -> Part:
+    return on_bus(users.bus(name), lambda bus: parts.run_service(name, bus, flags))
+
+
+def on_bus(settings: BusConfig, run: Callable[[Bus], Awaitable[None]]) -> Part:
     """A part with a connection of its own, made anew at each start."""
 
     async def start() -> None:
-        async with Bus.connect(parts.bus_config(servers, name)) as bus:
+        async with Bus.connect(settings) as bus:
             await run(bus)
 
-    return Part(name, start)
+    return Part(settings.name, start)
 
 
 def private_folder(data: Path) -> None:

@@ -11,7 +11,8 @@ import typer
 from stoker import config
 from stoker.answers import StokerError
 
-NAMES = ("upload", "scheduler", "archive", "catalog", "ui")
+NAMES = ("upload", "scheduler", "archive", "catalog", "identity", "ui")
+HINT = "a worker needs an invitation: stoker worker invite NAME, where stoker up runs"
 
 Nats = Annotated[
     str | None,
@@ -26,6 +27,15 @@ Credentials = Annotated[
 def agent(
     file: Annotated[
         Path | None, typer.Option("--config", help="TOML with a table [agent].")
+    ] = None,
+    join: Annotated[
+        str | None,
+        typer.Option(
+            envvar="STOKER_JOIN",
+            show_envvar=False,
+            metavar="TOKEN",
+            help="Of an invitation (stoker worker invite); needed once.",
+        ),
     ] = None,
     nats: Nats = None,
     name: Annotated[str | None, typer.Option(help="Default: the host's.")] = None,
@@ -88,6 +98,7 @@ def agent(
         keep_outputs=keep_outputs,
         credentials=credentials,
         servers=config.nats_servers(nats) if nats else None,
+        join=join,
     )
     run_logged(run_configured_agent(flags))
 
@@ -138,13 +149,14 @@ def serve(
         ),
     ] = None,
     data: Annotated[Path | None, typer.Option(help="Folder for index and scratch.")] = None,
+    keys: Annotated[Path | None, typer.Option(help="identity: folder of the bus's keys.")] = None,
     host: Annotated[str, typer.Option(help="ui: address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="ui: port.")] = config.PORT,
     allow_host: Annotated[
         list[str] | None, typer.Option(help="ui: another name under which it may be opened.")
     ] = None,
 ) -> None:
-    """Run one service by itself: upload, scheduler, archive, catalog or ui."""
+    """Run one service by itself: upload, scheduler, archive, catalog, identity or ui."""
     if name not in NAMES:
         raise StokerError(f"there is no service {name!r}; write one of {', '.join(NAMES)}")
     from stoker.parts import PageFlags, ServeFlags, ServiceFlags, run_alone
@@ -156,6 +168,7 @@ def serve(
         credentials=credentials,
         service=ServiceFlags(
             data=data,
+            keys=keys,
             replicas=replicas,
             lost_after=seconds,
             pools_lost_after=pools,
@@ -182,12 +195,14 @@ def run_logged(part: Coroutine[Any, Any, None]) -> None:
     import uvloop
 
     from agent.main import AgentError
-    from bus.errors import BusError
+    from bus.errors import BusError, Denied
 
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     try:
         uvloop.run(part)
+    except Denied as error:
+        raise StokerError(f"{error}; {HINT}") from error
     except (BusError, AgentError) as error:
         raise StokerError(str(error)) from error

@@ -27,6 +27,7 @@ def doctor(
     nats: Annotated[
         str | None, typer.Option(envvar="STOKER_NATS", metavar="URL", help="NATS' address.")
     ] = None,
+    credentials: Annotated[Path | None, typer.Option(help="A .creds file.")] = None,
 ) -> None:
     """Check this machine: PASS, or FAIL with what to do. Ends with 1 where something fails."""
     from dataclasses import asdict
@@ -34,7 +35,8 @@ def doctor(
     from stoker.checks import Where, checks
     from stoker.client import DEFAULT_URL
 
-    where = Where(server or DEFAULT_URL, config.nats_servers(nats))
+    found = config.nats_credentials(credentials, nats)
+    where = Where(server or DEFAULT_URL, config.nats_servers(nats), found)
     made = checks(config.data_folder(data), port, nats_server, where)
     if as_json:
         show_json([asdict(check) for check in made])
@@ -68,13 +70,18 @@ def nats_context(
     credentials: Annotated[Path | None, typer.Option(help="A .creds file.")] = None,
     select: Annotated[bool, typer.Option("--select", help="Make it the CLI's default.")] = False,
 ) -> None:
-    """Write a context for the NATS CLI: nats --context stoker sub 'stoker.>'"""
+    """Write a context for the NATS CLI: nats --context stoker sub 'stoker.>'
+
+    Of a running stoker up it is a user that sees everything, and changes nothing.
+    """
+    credentials = config.nats_credentials(credentials, nats, "debug")
     folder = Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser() / "nats"
     (folder / "context").mkdir(parents=True, exist_ok=True)
     context = {
         "description": "Stoker",
         "url": ",".join(config.nats_servers(nats)),
         "creds": str(credentials.absolute()) if credentials else "",
+        "inbox_prefix": inbox_of(credentials),
     }
     file = folder / "context" / f"{name}.json"
     file.touch(mode=0o600)
@@ -82,6 +89,15 @@ def nats_context(
     if select:
         (folder / "context.txt").write_text(name)
     say(f"{file} names {context['url']}; try: nats --context {name} stream ls")
+
+
+def inbox_of(credentials: Path | None) -> str:
+    """Where its answers may come; empty for the CLI's own choice."""
+    if credentials is None:
+        return ""
+    from bus.tokens import identity_of
+
+    return identity_of(credentials).inbox or ""
 
 
 def version(as_json: AsJson = False) -> None:

@@ -1,14 +1,24 @@
-"""``stoker worker``: which machines are there, and which shall take nothing new?"""
+"""``stoker worker``: which machines are there, who may come in, and who has to go?"""
 
 from __future__ import annotations
 
-from typing import Annotated
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from stoker import config
+from stoker.answers import StokerError
 from stoker.client import Client
 from stoker.commands.common import AsJson, Server
+from stoker.commands.join import Credentials, Nats
 from stoker.terminal import console, say, show_json, workers_table
+
+if TYPE_CHECKING:
+    from stoker.admitting import Door
+
+Name = Annotated[str, typer.Argument(metavar="WORKER")]
 
 
 def workers(as_json: AsJson = False, server: Server = None) -> None:
@@ -27,10 +37,66 @@ def workers(as_json: AsJson = False, server: Server = None) -> None:
 
 
 def drain(
-    name: Annotated[str, typer.Argument(metavar="WORKER")],
+    name: Name,
     off: Annotated[bool, typer.Option("--off", help="Take up work again.")] = False,
     server: Server = None,
 ) -> None:
     """Let a worker finish what it runs and take nothing new."""
     Client(server).drain(name, not off)
     say(f"{name} takes up work again" if off else f"{name} takes nothing new")
+
+
+def invite(
+    name: Name,
+    pool: Annotated[str, typer.Option(help="Whose jobs it will take.")] = "default",
+    expires: Annotated[str, typer.Option(metavar="TIME", help="The line is void then.")] = "1h",
+    address: Annotated[
+        list[str] | None,
+        typer.Option(metavar="URL", help="Where the machine reaches NATS; repeatable."),
+    ] = None,
+    nats: Nats = None,
+    credentials: Credentials = None,
+) -> None:
+    """Print the line with which a new machine joins, once."""
+    from schemas.spec import parse_duration
+
+    try:
+        life = parse_duration(expires)
+    except ValueError as error:
+        raise StokerError(f"--expires {expires}: {error}") from None
+    door = door_of(nats, credentials)
+    token = door.invite(name, pool, life, tuple(address or door.servers))
+    if not address and all(is_loopback(server) for server in door.servers):
+        say("NATS listens on this machine alone; for another one, name where it is with --address")
+    say(f"on {name}, within {expires}:")
+    print_line(f"stoker agent --join {token}")
+
+
+def revoke(name: Name, nats: Nats = None, credentials: Credentials = None) -> None:
+    """Throw a worker out, its live connection included; void its open invitations."""
+    door_of(nats, credentials).revoke(name)
+    say(f"{name} is thrown out; what it runs is lost to it, and goes to others")
+
+
+def joined(as_json: AsJson = False, nats: Nats = None, credentials: Credentials = None) -> None:
+    """List who was invited, who joined, and who was thrown out."""
+    rows = door_of(nats, credentials).known()
+    if as_json:
+        return show_json(rows)
+    for row in rows:
+        print_line(f"{row['worker']:<24} {row['pool']:<16} {row['state']}")
+    return None
+
+
+def door_of(nats: str | None, credentials: Path | None) -> Door:
+    from stoker.admitting import Door
+
+    return Door(config.nats_servers(nats), config.nats_credentials(credentials, nats))
+
+
+def is_loopback(server: str) -> bool:
+    return any(f"//{host}:" in server for host in ("127.0.0.1", "localhost", "[::1]"))
+
+
+def print_line(text: str) -> None:
+    sys.stdout.write(f"{text}\n")

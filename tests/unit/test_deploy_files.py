@@ -15,6 +15,7 @@ from stoker.config import read_agent_file
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
 COMPOSE = (DEPLOY / "compose.yaml").read_text()
+IDENTITIES = (DEPLOY / "identities.compose.yaml").read_text()
 
 
 def unit(path: Path) -> configparser.ConfigParser:
@@ -49,7 +50,12 @@ def test_nats_is_set_up_like_the_embedded_one(setting: str, tmp_path: Path) -> N
 
 def test_every_service_is_in_the_compose_file() -> None:
     for name in NAMES:
-        assert f'["serve", "{name}"' in COMPOSE
+        assert f'["serve", "{name}"' in (IDENTITIES if name == "identity" else COMPOSE)
+
+
+def test_with_identities_every_service_has_credentials_of_its_own() -> None:
+    for name in NAMES:
+        assert f"/{name}.creds:/run/stoker.creds:ro" in IDENTITIES
 
 
 def test_the_work_directory_is_the_same_inside_and_outside() -> None:
@@ -57,7 +63,7 @@ def test_the_work_directory_is_the_same_inside_and_outside() -> None:
         mounts = re.findall(
             r"- (\$\{STOKER_WORK:-[^}]+\}):(\$\{STOKER_WORK:-[^}]+\})", file.read_text()
         )
-        assert mounts
+        assert mounts or file.name == "identities.compose.yaml"
         assert all(outside == inside for outside, inside in mounts)
 
 
