@@ -101,7 +101,11 @@ class Probe:
         return not refused
 
     async def settle(self) -> None:
-        """The server answers in order: what it refused has been told by then."""
+        """The server answers in order: what it refused has been told by then.
+
+        Twice, because the client's ping overtakes what it still holds back.
+        """
+        await self.client.flush(5)
         await self.client.flush(5)
         await asyncio.sleep(0)
 

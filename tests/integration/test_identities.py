@@ -28,15 +28,18 @@ async def secured(tmp_path: Path) -> AsyncIterator[Identified]:
 
 
 @contextlib.asynccontextmanager
-async def house_of(secured: Identified, folder: Path) -> AsyncIterator[House]:
+async def house_of(
+    secured: Identified, folder: Path, sweep_every: float = SchedulerConfig.sweep_every
+) -> AsyncIterator[House]:
     """Each service with its own credentials; agents join as ``w1`` of pool ``default``."""
     async with contextlib.AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
         buses = {
             role: await stack.enter_async_context(Bus.connect(secured.config(role)))
             for role in ("scheduler", "upload", "archive", "ui")
         }
+        scheduler = SchedulerConfig(sweep_every=sweep_every)
         parts = [
-            tasks.create_task(run_scheduler(buses["scheduler"], SchedulerConfig())),
+            tasks.create_task(run_scheduler(buses["scheduler"], scheduler)),
             tasks.create_task(run_upload(buses["upload"], UploadConfig())),
             tasks.create_task(run_archive(buses["archive"], ArchiveConfig(seal_after=0.1))),
         ]
