@@ -10,7 +10,7 @@ TESTS ?=
 WORKERS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help dev base vendor demo up test test-quick test-faults test-docker test-browser simulate check licences lock fmt bench bench-main bench-logs bench-chaos wheel clean
+.PHONY: help dev base vendor demo up test test-quick test-faults test-docker test-browser simulate check licences lock fmt bench bench-main bench-logs bench-trust bench-chaos wheel clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -109,7 +109,7 @@ fmt: dev  ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: bench-main bench-logs bench-chaos  ## All benchmarks
+bench: bench-main bench-logs bench-trust bench-chaos  ## All benchmarks
 
 bench-main: dev  ## Does the main job hold its bars on this machine?
 	$(BIN)/python -m benchmarks.main $(ARGS)
@@ -119,6 +119,9 @@ bench-logs: dev  ## Does a log come whole, soon and at any size?
 
 bench-chaos: dev  ## Does it keep its promises while its parts are killed? ROUNDS=N SEED=S; as root
 	$(BIN)/python -m benchmarks.chaos $(ARGS) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
+
+bench-trust: dev  ## What do identities on the bus cost?
+	$(BIN)/python -m benchmarks.trust
 
 wheel: dev  ## Build dist/*.whl
 	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
