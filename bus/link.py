@@ -128,11 +128,17 @@ class Link:
         while True:
             client = Member(self._mover.start)
             greeting = Greeting(self._on_error)
+            task = asyncio.current_task()
+            before = task.cancelling() if task else 0
             try:
                 async with greeting:
                     options = {**self._options(), "error_cb": greeting.on_error}
                     await client.connect(**options)
                     await client.flush(int(CONNECT_TIMEOUT))
+                # Its ``asyncio.wait_for`` swallows a cancellation (Python 3.11).
+                if task and task.cancelling() > before:
+                    await self._drop(client)
+                    raise asyncio.CancelledError
                 return client
             except (OSError, Error, TimeoutError) as error:
                 await self._drop(client)
