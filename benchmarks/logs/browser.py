@@ -63,10 +63,14 @@ async (text) => {
   const field = document.getElementById("find");
   const hits = document.getElementById("hits");
   const begun = performance.now();
-  hits.textContent = "";
+  let asked = false;
+  const look = new MutationObserver(() => { asked ||= hits.textContent === "…"; });
+  look.observe(hits, { childList: true, characterData: true, subtree: true });
   field.value = text;
   field.dispatchEvent(new Event("input", { bubbles: true }));
-  await new Promise((done) => whenPainted(() => /\\d|no hit/.test(hits.textContent), done));
+  await new Promise((done) => whenPainted(
+    () => asked && /\\d|no hit/.test(hits.textContent), done));
+  look.disconnect();
   return [performance.now() - begun, hits.textContent];
 }
 """
