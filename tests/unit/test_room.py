@@ -82,4 +82,4 @@ def test_a_store_with_many_jobs_gives_its_server_memory_for_their_index(tmp_path
         folder.mkdir(parents=True)
         with (folder / "1.blk").open("wb") as block:
             block.truncate(size)
-    assert heap_limit(config) == config.heap + (50 << 20)
+    assert heap_limit(config) == config.heap + (100 << 20)
