@@ -32,7 +32,9 @@ async def figures() -> list[Figure]:
             raise RuntimeError(f"the training ended as {end['state']}: {end['detail']}")
         attempt = end["attempts"][-1]
         printed = int(attempt["end"]["log_ends"]["0"])
-        async with Bus.connect(BusConfig(servers=(stack.nats,), name="bench")) as bus:
+        async with Bus.connect(
+            BusConfig((stack.nats,), "bench", credentials=str(stack.admin))
+        ) as bus:
             rank = Rank(job["id"], attempt["number"], 0, attempt["worker"])
             index = await Sealer(bus).seal(rank, printed)
     size = stored(index)
