@@ -68,9 +68,7 @@ class Worker:
 
     async def claim(self, job: str, claim_id: str = "c1") -> ClaimAnswer:
         asked = Claim(id=claim_id, worker=self.name, job=job, runtime="dummy")
-        return await self.bus.request(
-            subjects.claim(self.name, "default"), asked, ClaimAnswer
-        )
+        return await self.bus.request(subjects.claim(self.name, "default"), asked, ClaimAnswer)
 
     async def take(self, claim_id: str = "c1") -> Grant:
         ticket = await self.ticket()
