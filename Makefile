@@ -60,7 +60,7 @@ up:  ## Start everything (ARGS=--help tells the flags)
 
 # Those that kill and freeze things, or run thousands of small worlds: longer than the quick ones.
 FAULTS := tests/crash tests/simulation $(wildcard $(addsuffix .py,$(addprefix tests/integration/test_,\
-	cluster clocks full_disk power_cut)))
+	cluster cluster_cuts clocks full_disk power_cut)))
 
 test: dev  ## All tests; those that need Docker or Chromium are skipped aloud where it is missing
 	@$(MAKE) --no-print-directory test-quick

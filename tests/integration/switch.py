@@ -44,6 +44,11 @@ class Switch:
     def _clients(self) -> str:
         return f"10.217.{2 + os.getpid() % 250}"
 
+    @property
+    def _link(self) -> str:
+        """This machine's end of its way in."""
+        return f"stkh{os.getpid()}"
+
     def cut(self, *names: str) -> None:
         """From all other servers; nothing is refused, it only does not arrive."""
         self._set(names, "down")
@@ -60,7 +65,7 @@ class Switch:
         for bridge in ("clients", "routes"):
             ip("-n", self.space, "link", "add", bridge, "type", "bridge")
             ip("-n", self.space, "link", "set", bridge, "up")
-        ours = f"stkh{os.getpid()}"
+        ours = self._link
         ip("link", "add", ours, "type", "veth", "peer", "host", "netns", self.space)
         ip("addr", "add", f"{self._clients}.{HOST}/24", "dev", ours)
         ip("link", "set", ours, "up")
@@ -82,7 +87,9 @@ class Switch:
         ip("-n", self.space, "link", "set", link, "master", bridge, "up")
 
     def remove(self) -> None:
-        """With a namespace go the links in it, and their other ends."""
+        """With a namespace go the links in it and their other ends, but only some time later."""
+        with contextlib.suppress(subprocess.SubprocessError):
+            ip("link", "del", self._link)
         for space in (self.space, *map(self.space_of, self.names)):
             with contextlib.suppress(subprocess.SubprocessError):
                 ip("netns", "del", space)
