@@ -31,6 +31,7 @@ from agent.looks import FIRST_LOOK, excess, pause
 from agent.runtimes.launchers import launcher
 from agent.runtimes.protocol import CannotLaunch, Exit, Launch, Launched, OutOfSight, Source
 from agent.spool import SpoolWriter
+from agent.written import FIRST_LOOK as FIRST_MEASURE
 from agent.written import Watch
 from schemas.reason import Reason
 
@@ -85,6 +86,8 @@ class Shim:
         self._sight_lost: float | None = None
         """Since when the program is out of sight."""
         self._peak = 0
+        folders = (folder.job, folder.outputs)
+        self._watch_disk = Watch(folders, limits.disk, self._note_too_much)
         self._wrote_too_much = ""
 
     def run(self) -> None:
@@ -119,16 +122,14 @@ class Shim:
         if self._launch.limits.timeout is not None:
             self._timers[self._on_time_up] = now + self._launch.limits.timeout
         self._timers[self._on_look] = now + FIRST_LOOK
-        folders = (self._folder.job, self._folder.outputs)
-        watch = Watch(folders, self._launch.limits.disk, self._note_too_much)
-        watch.start()
+        self._timers[self._on_written] = now + FIRST_MEASURE
         if self._launch.limits.exclusive:
             self._timers[self._on_lease] = now
         self._attend()
         self._register(self._control, self._on_control)
         while (self._exit is None or self._sources) and not self._gave_up:
             self._step()
-        watch.stop()
+        self._watch_disk.stop()
 
     def _attend(self) -> None:
         """Listens to a program that is in sight."""
@@ -270,6 +271,10 @@ class Shim:
                     self._stop(float(grace), Ending(Reason(reason), ""))
                 case ["wrote"]:
                     self._run_out(Ending(Reason.OUTPUTS_TOO_LARGE, self._wrote_too_much))
+
+    def _on_written(self) -> None:
+        """It has run for a while: a thread costs a short job more than its disk is worth."""
+        self._watch_disk.start()
 
     def _note_too_much(self, words: str) -> None:
         """From the thread that measures."""

@@ -22,6 +22,7 @@ BLOCK = 512
 MOST_FILES = 2_000_000
 """Files and folders of one attempt: they use up the disk without a byte in them."""
 FIRST_LOOK = 0.5
+"""Seconds after its start at which a program is measured for the first time."""
 LOOK_EVERY = 2.0
 """Seconds between two measurements."""
 SHARE = 20
@@ -111,7 +112,7 @@ class Watch:
         self._over.set()
 
     def _run(self) -> None:
-        pause = FIRST_LOOK
+        pause = 0.0
         while not self._over.wait(pause):
             began = time.monotonic()
             words = too_much(written(self._folders, self._most, MOST_FILES), self._most)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,6 +33,8 @@ log = logging.getLogger(__name__)
 HOME = "/tmp"
 """Of the container, where it is a memory file system of the job's own."""
 CHECK_SECONDS = 5.0
+LIVES_ON_SECONDS = 2.0
+"""How long it is believed that containers outlive their engine: a restart may change it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +88,7 @@ class DockerRuntime(ShimRuntime):
         self._siblings: SiblingHosts | None = None
         self._shells = Shells(self._engine, owner_of(worker, work))
         self._shares_kernel = False
+        self._lives_on = Remembered(self._ask_whether_containers_live_on, LIVES_ON_SECONDS)
         self._cpus = 0.0
         self._root: Path | None = None
         """Where the engine keeps images and containers."""
@@ -107,10 +113,10 @@ class DockerRuntime(ShimRuntime):
         try:
             await self._threads.run(self._check_network, grant.spec.network)
             ready = await self._environments.ready(wish, output)
+            start = await self._threads.run(self._start_of, ready, grant.spec)
         except EngineError as error:
             raise CannotPrepare(str(error), Reason.AGENT_ERROR) from error
         await self._threads.run(hand_over, folder)
-        start = await self._threads.run(self._start_of, ready, grant.spec)
         if start.pipes:
             await self._threads.run(make_pipes, folder.path, job_user())
         return Prepared(ready.environment, self._launch(preparation, ready, start))
@@ -168,13 +174,18 @@ class DockerRuntime(ShimRuntime):
         self._siblings = SiblingHosts(self._engine, self._threads, own, self._worker, self._work)
         return misplaced(own, self._work, self._engine.path)
 
+    def _ask_whether_containers_live_on(self) -> bool:
+        """Where they go with their engine, pipes past it would cost every job and save nothing."""
+        return bool(self._engine.call("GET", "/info", timeout=CHECK_SECONDS)["LiveRestoreEnabled"])
+
     async def _new_shim_host(self, fifo: Path, runtime: str) -> HostProcess:
         start = self._siblings.start if self._siblings else start_local_host
         return await start(fifo, runtime)
 
     def _start_of(self, ready: Ready, spec: JobSpec) -> Start:
         command = spec.arguments if ready.own_command else ("python", spec.entry, *spec.arguments)
-        if not self._shares_kernel or not self._shells.has(ready.image):
+        wanted = self._shares_kernel and self._lives_on.answer()
+        if not wanted or not self._shells.has(ready.image):
             return Start(command)
         if ready.own_command:
             image = self._engine.image(ready.image)
@@ -204,6 +215,22 @@ class DockerRuntime(ShimRuntime):
                 "sandbox": self._sandbox,
             },
         )
+
+
+class Remembered:
+    """An answer that is asked for again once it is some seconds old; from any thread."""
+
+    def __init__(self, ask: Callable[[], bool], seconds: float) -> None:
+        self._ask = ask
+        self._seconds = seconds
+        self._known = (-math.inf, False)
+
+    def answer(self) -> bool:
+        asked_at, known = self._known
+        if time.monotonic() - asked_at > self._seconds:
+            known = self._ask()
+            self._known = (time.monotonic(), known)
+        return known
 
 
 def job_user() -> str:

@@ -16,6 +16,8 @@ from benchmarks.chaos.supervised import command
 from benchmarks.stack import LOCAL_IMAGE
 
 START_SECONDS = 60.0
+ASKED_SECONDS = 3.0
+"""Within which the shims have asked an engine that is back."""
 STOP_SECONDS = 30.0
 
 
@@ -90,7 +92,7 @@ class PrivateEngine:
         self._folder.mkdir(parents=True)
         await command("ip", "link", "add", self._bridge, "type", "bridge")
         await command("ip", "addr", "add", f"10.214.{token(1)}.1/24", "dev", self._bridge)
-        self._configure(live_restore=False)
+        self._configure(live_restore=True)
         await self.start()
         await self._load()
 
@@ -132,7 +134,11 @@ class PrivateEngine:
         return True
 
     async def restart(self, *, live_restore: bool, pause: float) -> None:
-        """SIGTERM, ``pause`` seconds, start; containers stay where ``live_restore`` says so."""
+        """SIGTERM, ``pause`` seconds, start; containers stay where ``live_restore`` says so.
+
+        It runs with live-restore, but for a stop without and a moment after it, in which shims ask
+        what became of their containers: how programs print is settled when they start.
+        """
         async with self.lock:
             assert self._process is not None
             self._configure(live_restore=live_restore)
@@ -141,6 +147,10 @@ class PrivateEngine:
             await self._end()
             await asyncio.sleep(pause)
             await self.start()
+            if not live_restore:
+                await asyncio.sleep(ASKED_SECONDS)
+                self._configure(live_restore=True)
+                self._process.send_signal(signal.SIGHUP)
 
     async def _end(self) -> None:
         process = self._process

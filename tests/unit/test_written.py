@@ -99,8 +99,8 @@ def test_a_watch_tells_once_what_went_too_far(tmp_path: Path) -> None:
         heard.set()
 
     watch = Watch((tmp_path,), MEBIBYTE, hear)
-    watch.start()
     fill(tmp_path / "big", 2 * MEBIBYTE)
+    watch.start()
     assert heard.wait(10)
     watch.stop()
     assert told == ["it wrote more than the 1 MiB of disk that it may use"]
