@@ -37,8 +37,9 @@ async def own_page(stack: Stack, folder: Path) -> AsyncIterator[asyncio.subproce
     """A server of the page that is a process of its own; its address lies in the folder."""
     port = free_port()
     words = ("-m", "stoker", "serve", "ui", "--nats", stack.nats, "--port", str(port))
+    who = ("--credentials", str(stack.data / "identities" / "ui.creds"))
     process = await asyncio.create_subprocess_exec(
-        sys.executable, *words, stdout=asyncio.subprocess.DEVNULL, start_new_session=True
+        sys.executable, *words, *who, stdout=asyncio.subprocess.DEVNULL, start_new_session=True
     )
     url = f"http://127.0.0.1:{port}"
     try:
