@@ -160,7 +160,7 @@ def reach(address, port):
 for address in ("169.254.169.254", "172.17.0.1", "10.0.0.1", "192.168.0.1", "1.1.1.1"):
     for port in (22, 53, 80, 4222):
         tries(address, lambda: reach(address, port))
-tries("name", lambda: socket.gethostbyname("pypi.org"))
+tries("name", lambda: socket.gethostbyname("example.com"))
 tries("raw", lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP))
 tries("packet", lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW))
 tell()

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from pip._internal.models.index import PyPI
 
 from agent.runtimes.docker_engine import Engine
 from agent.runtimes.docker_environment import Bases
@@ -34,7 +35,8 @@ def reach(target):
 found = {target: reach(target) for target in sys.argv[1:]}
 pathlib.Path(os.environ["STOKER_OUTPUTS"], "said").write_text(json.dumps(found))
 """
-OUTSIDE = "pypi.org:443"
+OUTSIDE = f"{PyPI.netloc}:443"
+"""What pip asks by default: a worker has to reach it."""
 
 
 @pytest.fixture
