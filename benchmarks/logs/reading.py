@@ -130,9 +130,10 @@ async def read_in_process(*words: str, seconds: float = 300) -> Read:
     return Read(**json.loads(await last_word(*words, seconds=seconds)))
 
 
-async def last_word(*words: str, seconds: float) -> bytes:
+async def last_word(*words: str, seconds: float, module: str = "reading") -> bytes:
+    """What a module of these benchmarks prints in a process of its own."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "benchmarks.logs.reading", *words), stdout=asyncio.subprocess.PIPE
+        *(sys.executable, "-m", f"benchmarks.logs.{module}", *words), stdout=asyncio.subprocess.PIPE
     )
     try:
         async with asyncio.timeout(seconds):
@@ -141,7 +142,7 @@ async def last_word(*words: str, seconds: float) -> bytes:
         process.kill()
         raise
     if process.returncode:
-        raise RuntimeError(f"a reader ended with {process.returncode}")
+        raise RuntimeError(f"{module} ended with {process.returncode}")
     return out
 
 

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 import time
@@ -14,6 +13,7 @@ from dataclasses import asdict, dataclass
 import psutil
 import uvloop
 
+from benchmarks.logs.reading import last_word
 from benchmarks.logs.store import JOB, WORKER
 from benchmarks.processes import MEBIBYTE
 from bus.connection import Bus
@@ -59,18 +59,7 @@ def peak_of_this_process() -> float:
 async def seal_in_process(nats: str, final: int | None = None, seconds: float = 300) -> Sealing:
     """As an archive would that runs by itself."""
     words = (nats, str(final)) if final is not None else (nats,)
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "benchmarks.logs.sealing", *words), stdout=asyncio.subprocess.PIPE
-    )
-    try:
-        async with asyncio.timeout(seconds):
-            out, _ = await process.communicate()
-    except BaseException:
-        process.kill()
-        raise
-    if process.returncode:
-        raise RuntimeError(f"sealing ended with {process.returncode}")
-    return Sealing(**json.loads(out))
+    return Sealing(**json.loads(await last_word(*words, seconds=seconds, module="sealing")))
 
 
 if __name__ == "__main__":
