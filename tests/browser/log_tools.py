@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import zipfile
 from pathlib import Path
@@ -76,5 +77,7 @@ async def copied(page: Page) -> str:
     """What the keys for copying put into the clipboard."""
     await page.evaluate("navigator.clipboard.writeText('')")
     await page.keyboard.press("Control+c")
-    await page.wait_for_function("() => navigator.clipboard.readText().then((text) => text !== '')")
-    return str(await page.evaluate("navigator.clipboard.readText()"))
+    async with asyncio.timeout(30):  # wait_for_function takes any promise for a yes
+        while not (text := str(await page.evaluate("navigator.clipboard.readText()"))):
+            await asyncio.sleep(0.05)
+    return text
