@@ -51,6 +51,8 @@ class Stream:
     max_age: float = 0.0
     """Seconds; 0 for ever."""
     rollup: bool = False
+    frozen: bool = False
+    """Takes no deletion and no purge, from nobody, and no later change of that."""
     lazy_sync: bool = False
     """Acknowledged before it is on the disk: only for what can be sent again. One replica only."""
 
@@ -71,6 +73,8 @@ class Stream:
             "num_replicas": replicas,
             "allow_direct": True,
             "allow_rollup_hdrs": self.rollup,
+            "deny_delete": self.frozen,
+            "deny_purge": self.frozen,
             "duplicate_window": 120 * SECOND,
         }
         if self.lazy_sync and replicas == 1:
@@ -116,14 +120,22 @@ KEYS_KEPT = 30 * 86_400.0
 REQUESTS = bucket("requests", GIBIBYTE, KEYS_KEPT)
 IDENTITIES = bucket("identities", 64 * MEBIBYTE)
 """Invited and joined workers, by the service ``identity``; empty where nobody needs one."""
+PEOPLE = bucket("people", 256 * MEBIBYTE)
+"""Users, sessions, API tokens and shared links, by the service ``people``; secrets as hashes."""
+SECRETS = bucket("secrets", 256 * MEBIBYTE)
+"""Sealed by a key that lies elsewhere, by the service ``secrets``."""
+QUOTAS = bucket("quotas", 16 * MEBIBYTE)
+AUDIT = Stream("AUDIT", (subjects.AUDIT_ALL,), 4 * GIBIBYTE, discard="old", frozen=True)
+"""Who did what: about 20 million deeds, of which the oldest go when it is full."""
 BUNDLES = objects("bundles", 256 * GIBIBYTE)
 UPLOADS = objects("uploads", 64 * GIBIBYTE, lazy_sync=True)
 LOG_OBJECTS = objects("logs", 256 * GIBIBYTE)
+OUTPUTS = objects("outputs", 256 * GIBIBYTE)
 
 STREAMS = (
-    *(JOBS, LOGS, METRICS),
-    *(WORKERS, CLASSES, DRAINS, REQUESTS, IDENTITIES),
-    *(BUNDLES, UPLOADS, LOG_OBJECTS),
+    *(JOBS, LOGS, METRICS, AUDIT),
+    *(WORKERS, CLASSES, DRAINS, REQUESTS, IDENTITIES, PEOPLE, SECRETS, QUOTAS),
+    *(BUNDLES, UPLOADS, LOG_OBJECTS, OUTPUTS),
 )
 
 

@@ -8,6 +8,7 @@ JOBS_ALL = "stoker.job.>"
 LOGS_ALL = "stoker.log.>"
 METRICS_ALL = "stoker.metric.>"
 BEATS_ALL = "stoker.beat.*.*"
+AUDIT_ALL = "stoker.audit.>"
 
 
 class LogSubject(NamedTuple):
@@ -53,6 +54,11 @@ def parse_claim(subject: str) -> tuple[str, str]:
         case ["stoker", "req", "scheduler", "claim", pool, worker]:
             return worker, pool
     raise ValueError(f"{subject} is not a claim's subject")
+
+
+def audit(service: str, deed: str = "*") -> str:
+    """The service that wrote it down stands in it: the server lets nobody write for another."""
+    return f"stoker.audit.{service}.{deed}"
 
 
 def command(worker: str, verb: str = "*") -> str:
