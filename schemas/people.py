@@ -44,7 +44,7 @@ class Principal(Message):
     """A user's name: the owner of what they submit."""
     role: Role
     sees: tuple[str, ...] | None = ()
-    """Owners whose jobs they see: themselves, and who shares a team with them; None: everybody's."""
+    """Owners whose jobs they see: themselves and who shares a team with them; None: everybody."""
     jobs: tuple[str, ...] = ()
     """Single jobs that were shared with them by a link."""
     way: Way

@@ -19,6 +19,14 @@ IN_VIEW = """() => {
   }).map((line) => [line.dataset.n || line.dataset.section, line.text?.textContent ?? ""]);
 }"""
 """[number or section, text] of each row in view."""
+CLIPBOARD = """async () => {
+  for (;;) {
+    const text = await navigator.clipboard.readText();
+    if (text) return text;
+    await new Promise((done) => setTimeout(done, 50));
+  }
+}"""
+"""``wait_for_function`` takes any promise for a yes."""
 
 
 def zip_of(target: Path, **files: str) -> Path:
@@ -77,7 +85,5 @@ async def copied(page: Page) -> str:
     """What the keys for copying put into the clipboard."""
     await page.evaluate("navigator.clipboard.writeText('')")
     await page.keyboard.press("Control+c")
-    async with asyncio.timeout(30):  # wait_for_function takes any promise for a yes
-        while not (text := str(await page.evaluate("navigator.clipboard.readText()"))):
-            await asyncio.sleep(0.05)
-    return text
+    async with asyncio.timeout(SHORT / 1000):
+        return str(await page.evaluate(CLIPBOARD))
