@@ -96,6 +96,8 @@ class ListJobs(Message):
     state: tuple[State, ...] = ()
     pool: str | None = None
     owner: str | None = None
+    owners: tuple[str, ...] | None = None
+    """Only theirs, in the counts too; None: everybody's."""
     text: str = ""
     """Found in name, id or reason."""
     before: str | None = None

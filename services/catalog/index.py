@@ -22,6 +22,7 @@ create table if not exists jobs (
     owner text not null, words text not null, summary text not null
 ) without rowid;
 create index if not exists by_state on jobs (state, id);
+create index if not exists by_owner on jobs (owner, state);
 """
 MOST = 500
 """Rows of one answer."""
@@ -119,6 +120,10 @@ def conditions(asked: ListJobs) -> tuple[str, list[str]]:
         where, values = where + " and pool = ?", [*values, asked.pool]
     if asked.owner:
         where, values = where + " and owner = ?", [*values, asked.owner]
+    if asked.owners is not None:
+        # One value, however many they are: SQLite bounds the number of values.
+        where += " and owner in (select value from json_each(?))"
+        values = [*values, json.dumps(asked.owners)]
     for word in asked.text.lower().split()[:8]:
         where += " and instr(words, ?) > 0"
         values = [*values, word]

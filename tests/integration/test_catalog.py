@@ -81,6 +81,9 @@ async def test_jobs_are_found_by_state_pool_owner_and_words(bus: Bus) -> None:
             ({"state": (State.FAILED, State.WAITING)}, 3),
             ({"pool": "gpu"}, 1),
             ({"owner": "ada"}, 1),
+            ({"owners": ("ada", "nobody")}, 1),
+            ({"owners": ("ada", "me")}, 3),
+            ({"owners": ()}, 0),
             ({"text": "DIGITS"}, 2),
             ({"text": "digits sweep"}, 1),
             ({"text": "' or 1=1 --"}, 0),
@@ -89,6 +92,7 @@ async def test_jobs_are_found_by_state_pool_owner_and_words(bus: Bus) -> None:
             assert len((await listed(bus, 3, **asked)).jobs) == number, asked
         counts = (await listed(bus, 3, text="digits", state=(State.FAILED,))).counts
         assert counts == {"waiting": 1, "failed": 1}
+        assert (await listed(bus, 3, owners=("ada",))).counts == {"waiting": 1}
 
 
 async def test_a_newer_fact_replaces_the_row(bus: Bus) -> None:
