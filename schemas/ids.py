@@ -16,6 +16,8 @@ TICK = 0.01
 JOB_ID = re.compile(r"^[0-9a-hjkmnp-tv-z]{8}-[0-9a-hjkmnp-tv-z]{4}$")
 NAME_TOKEN = re.compile(r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$")
 """Names of pools and workers: one token of a subject."""
+USER_NAME = re.compile(r"^[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?$")
+"""Names of users and teams: those of Unix users, as far as they are one token of a subject."""
 
 
 def base32(number: int, width: int) -> str:

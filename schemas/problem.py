@@ -16,3 +16,5 @@ class Problem(Message):
     detail: str = ""
     field: str | None = None
     """The field of the spec that is meant, where there is one."""
+    retry_after: float | None = None
+    """Seconds after which the same may be asked again."""
