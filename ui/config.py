@@ -18,6 +18,12 @@ class UiConfig:
     """0 for any free one."""
     hosts: tuple[str, ...] = ()
     """Names, beside loopback's, under which the page may be opened; ``*`` for any."""
+    certificate: Path | None = None
+    """PEM file with certificate, chain and key: HTTPS. It is read again when it changes."""
+    key: Path | None = None
+    """The certificate's key where that lies in a file of its own."""
+    proxies: tuple[str, ...] = ()
+    """Networks such as ``10.0.0.0/8`` whose ``X-Forwarded-*`` is believed."""
     owner: str = "local"
     """Whose jobs are submitted here."""
     examples: Path = EXAMPLES
