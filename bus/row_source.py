@@ -161,7 +161,10 @@ class RawLog:
         async with self._loading.setdefault(block.start, asyncio.Lock()):
             if block.start not in self._unpacked:
                 _, number, rank = self._key
-                self._unpacked[block.start] = await self._archive.chunks(number, rank, block)
+                found = await self._archive.chunks(number, rank, block)
+                if not found:
+                    return []  # Lost, or not to be had right now: the next question asks again.
+                self._unpacked[block.start] = found
                 if len(self._unpacked) > KEPT:
                     self._unpacked.popitem(last=False)
             self._unpacked.move_to_end(block.start)

@@ -29,7 +29,7 @@ ROWS_INLINE = 512
 FEW = 8
 """Chunks of an object that are asked for one by one: that is sooner than making a consumer."""
 TRIES = 4
-"""How often an index is read that is replaced meanwhile."""
+"""How often an object is read that came broken, or an index that is replaced meanwhile."""
 PAUSE = 0.05
 """Seconds between two tries."""
 
@@ -208,13 +208,24 @@ class LogArchive:
             raise Corrupt(f"a sealed screen cannot be read: {error}") from error
 
     async def _held(self, one: Sealed | SealedRows | SealedScreen) -> bytes:
-        """Raises ``NotFound`` and ``Corrupt``."""
+        """Raises ``NotFound`` and ``Corrupt``: a connection that broke on the way is neither."""
         if one.data is not None:
             return one.data
-        info = await self._objects.info("logs", one.object)
+        for left in reversed(range(TRIES)):
+            try:
+                return await self._object(one.object)
+            except Corrupt as error:
+                if not left:
+                    raise
+                log.info("%s is read again: %s", one.object, error)
+            await asyncio.sleep(PAUSE)
+        raise AssertionError("the last try raises")
+
+    async def _object(self, name: str) -> bytes:
+        info = await self._objects.info("logs", name)
         if info.chunks <= FEW:
             return await self._objects.read(info)
-        return b"".join([chunk async for chunk in self._objects.get("logs", one.object)])
+        return b"".join([chunk async for chunk in self._objects.get("logs", name)])
 
 
 async def once(data: bytes) -> AsyncIterator[bytes]:
