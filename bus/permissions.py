@@ -224,7 +224,7 @@ MAIN_ROLES = (
     ),
     Role(
         "people",
-        says=(KNOWN, subjects.audit("people")),
+        says=(KNOWN, subjects.audit("people"), f"{API}.STREAM.MSG.DELETE.KV_people"),
         hears=answers("people"),
         reads=("JOBS",),
         keeps=("people",),
