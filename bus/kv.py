@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass
 
-from bus.connection import Bus
+from bus.connection import Bus, JetStreamError
 from bus.errors import NotFound
 from bus.follow import follow
 from bus.headers import EXPECTED
 
 OPERATION = "KV-Operation"
+GONE_ALREADY = 10057
+"""A message could not be deleted: it is not there any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +56,25 @@ class Bucket:
     async def delete(self, key: str) -> None:
         await self._bus.append(self._prefix + key, b"", {OPERATION: "DEL"})
 
-    async def all(self) -> dict[str, KeyValue]:
-        """Every key and its newest value, as of now."""
+    async def erase(self, revision: int) -> None:
+        """Deletes what has that revision and leaves no mark in its place, as ``delete`` does.
+
+        What was written over it meanwhile stays. Needs the right to delete from the stream.
+        """
+        try:
+            await self._bus.api(f"STREAM.MSG.DELETE.{self._stream}", {"seq": revision})
+        except NotFound:
+            return
+        except JetStreamError as error:
+            if error.code != GONE_ALREADY:
+                raise
+
+    async def all(self, below: str = "") -> dict[str, KeyValue]:
+        """Every key and its newest value, as of now; only those ``below`` some tokens."""
         found: dict[str, KeyValue] = {}
+        keys = f"{self._prefix}{below}." if below else self._prefix
         async for delivery in follow(
-            self._bus, self._stream, self._prefix + ">", last_per_subject=True, stop_at_end=True
+            self._bus, self._stream, keys + ">", last_per_subject=True, stop_at_end=True
         ):
             if OPERATION not in delivery.headers:
                 key = delivery.subject.removeprefix(self._prefix)
