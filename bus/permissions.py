@@ -162,6 +162,7 @@ MAIN_ROLES = (
             subjects.job("*", "submitted"),
             subjects.audit("upload"),
             request("catalog", "usage"),
+            request("secrets", "list"),
         ),
         hears=answers("upload"),
         reads=("JOBS", "KV_quotas"),
@@ -242,7 +243,7 @@ MAIN_ROLES = (
     ),
     Role(
         "outputs",
-        says=(KNOWN,),
+        says=(KNOWN, "$O.outputs.C.*.*", "$O.outputs.M.*.*"),
         hears=answers("outputs"),
         reads=("JOBS",),
         stores=("outputs",),
@@ -254,7 +255,7 @@ MAIN_ROLES = (
         says=(
             KNOWN,
             request("people", "*"),
-            *(request("secrets", verb) for verb in ("key", "set", "list", "remove")),
+            *(request("secrets", verb) for verb in ("key", "set", "list", "remove", "forget")),
             *(request("scheduler", verb) for verb in ("quotas", "set-quota")),
             *(request("catalog", verb) for verb in ("usage",)),
             request("upload", "submit"),

@@ -1,0 +1,216 @@
+"""How do a worker's files become the outputs of a job?
+
+A worker sends chunks in any order and then a manifest that names them. Every message may come twice
+and at any replica: a chunk is written once, a manifest only in the place of the one before it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import time
+
+from bus import subjects
+from bus.clock import ServerClock
+from bus.connection import Bus
+from bus.errors import BusError, Conflict, Corrupt, NotFound, Refused
+from bus.outputs import PAGE, OutputStore, StoredHead, cut
+from bus.records import Records
+from bus.serve import Route, serve
+from schemas.message import Empty
+from schemas.outputs import (
+    CHUNK,
+    DIGEST,
+    AskStored,
+    Commit,
+    Committed,
+    Manifest,
+    OutputsHead,
+    OutputsKey,
+    PutChunks,
+    Sending,
+    StoredChunks,
+)
+from services.outputs.config import OutputsConfig
+from services.outputs.grants import Grants
+from services.outputs.rules import bad_chunk, excess, not_granted, too_large, unnamed
+from services.outputs.sweeping import Sweeper
+
+log = logging.getLogger(__name__)
+
+PUTS, COMMITS = 32, 4
+"""At one time in one replica: chunks of half a MiB, manifests of some MiB."""
+MOST_IN_PUT = 256
+MANIFEST_BYTES = 256 << 20
+COLLECT_SECONDS = 5.0
+"""How long a commit may free what its manifest does not name any more; the worker waits for it."""
+COLLECTED_AT_ONCE = 64
+
+
+async def run(bus: Bus, config: OutputsConfig) -> None:
+    """Until cancelled; replicas run side by side."""
+    await Outputs(bus, config).run()
+
+
+class Outputs:
+    """One replica of the service."""
+
+    def __init__(self, bus: Bus, config: OutputsConfig) -> None:
+        self._bus = bus
+        self._config = config
+        self._clock = ServerClock(bus)
+        self._store = OutputStore(bus)
+        records = Records(bus)
+        self._grants = Grants(records, self._clock, config.late, config.most_bytes)
+        self._sweeper = Sweeper(self._store, records, self._clock, config)
+
+    async def run(self) -> None:
+        def route(verb: str) -> str:
+            return subjects.request("outputs", verb, "*")
+
+        routes = {
+            route("stored"): Route(AskStored, self._on_stored),
+            route("put"): Route(PutChunks, self._on_put, concurrency=PUTS),
+            route("commit"): Route(Commit, self._on_commit, concurrency=COMMITS),
+            route("sending"): Route(Sending, self._on_sending),
+        }
+        await self._clock.look()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._clock.keep())
+            tasks.create_task(self._sweeper.run())
+            await serve(self._bus, routes, "outputs")
+
+    async def _on_stored(self, asked: AskStored, subject: str) -> StoredChunks:
+        await self._grants.check(asked, worker_of(subject))
+        if not 0 <= asked.page <= self._config.most_bytes // CHUNK // PAGE + 1:
+            raise Refused(bad_chunk(f"there is no page {asked.page}"))
+        digests, more = await self._store.stored(asked.job, asked.page)
+        before = await self._store.head(asked.job, asked.attempt)
+        return StoredChunks(
+            digests=b"".join(digests), more=more, round=before.head.round if before else 0
+        )
+
+    async def _on_put(self, asked: PutChunks, subject: str) -> Empty:
+        granted = await self._grants.check(asked, worker_of(subject))
+        digests = list(cut(asked.digests))
+        if len(digests) != len(asked.chunks) or not 0 < len(digests) <= MOST_IN_PUT:
+            raise Refused(bad_chunk("as many digests as chunks, and at most 256 of them"))
+        self._grants.count(granted, sum(map(len, asked.chunks)))
+        await asyncio.to_thread(check_chunks, digests, asked.chunks)
+        pairs = zip(digests, asked.chunks, strict=True)
+        await asyncio.gather(*(self._store.put(asked.job, *pair) for pair in pairs))
+        return Empty()
+
+    async def _on_commit(self, asked: Commit, subject: str) -> Committed:
+        worker = worker_of(subject)
+        granted = await self._grants.check(asked, worker, fresh=True)
+        before = await self._store.head(asked.job, asked.attempt)
+        if before is not None and before.head.round >= asked.round:
+            return self._again(asked, before)
+        if not 0 < asked.size <= MANIFEST_BYTES or len(asked.chunks) % DIGEST:
+            raise Refused(too_large(f"a manifest of {asked.size} bytes"))
+        stored = await self._store.all_stored(asked.job)
+        if lacking := set(cut(asked.chunks)) - stored:
+            return Committed(missing=b"".join(lacking))
+        manifest = await self._manifest(asked)
+        if lacking := {c for file in manifest.files for c in cut(file.chunks)} - stored:
+            return Committed(missing=b"".join(list(lacking)[:PAGE]))
+        await self._write(asked, worker, manifest, before)
+        granted.put = 0
+        try:
+            await self._collect(asked, manifest, stored)
+        except BusError as error:
+            log.warning("%s: what is not named any more stays for now: %s", asked.job, error)
+        return Committed()
+
+    def _again(self, asked: Commit, before: StoredHead) -> Committed:
+        """The same one, sent twice, was done; an older one comes too late."""
+        if (before.head.round, before.head.chunks) == (asked.round, asked.chunks):
+            return Committed()
+        raise Refused(not_granted(f"a later manifest of {asked.job} is there already"))
+
+    async def _manifest(self, asked: Commit) -> Manifest:
+        head = OutputsHead(
+            job=asked.job, attempt=asked.attempt, worker="", at=0.0, round=asked.round,
+            chunks=asked.chunks, size=asked.size,
+        )  # fmt: skip
+        try:
+            manifest = await self._store.manifest(head)
+        except (Corrupt, NotFound) as error:
+            raise Refused(bad_chunk(str(error))) from error
+        if problem := excess(manifest, self._config):
+            raise Refused(problem)
+        return manifest
+
+    async def _write(
+        self, asked: Commit, worker: str, manifest: Manifest, before: StoredHead | None
+    ) -> None:
+        head = OutputsHead(
+            job=asked.job,
+            attempt=asked.attempt,
+            worker=worker,
+            round=asked.round,
+            at=self._clock.now(),
+            files=len(manifest.files),
+            total=manifest.size,
+            final=asked.final,
+            chunks=asked.chunks,
+            size=asked.size,
+        )
+        try:
+            await self._store.write_head(head, before.sequence if before else 0)
+        except Conflict as error:
+            raise Refused(not_granted("another manifest came at the same moment")) from error
+        if asked.final:
+            log.info("%s.%d: %d files of outputs", asked.job, asked.attempt, len(manifest.files))
+
+    async def _on_sending(self, asked: Sending, subject: str) -> Empty:
+        """Beside the manifest that is there: what a viewer has stays whole."""
+        worker = worker_of(subject)
+        await self._grants.check(asked, worker)
+        before = await self._store.head(asked.job, asked.attempt)
+        head = before.head if before else None
+        if head is None:
+            head = OutputsHead(job=asked.job, attempt=asked.attempt, worker=worker, at=0.0)
+        told = {
+            "at": self._clock.now(),
+            "sending_files": asked.files,
+            "sending_bytes": asked.size,
+        }
+        try:
+            await self._store.write_head(
+                head.model_copy(update=told), before.sequence if before else 0
+            )
+        except Conflict:
+            log.info("%s.%d: a manifest came meanwhile", asked.job, asked.attempt)
+        return Empty()
+
+    async def _collect(self, asked: OutputsKey, manifest: Manifest, stored: set[bytes]) -> None:
+        """A job that replaces its checkpoints for days must not fill the store.
+
+        Safe here alone: until it has the answer, the only writer of the job puts nothing.
+        """
+        until = time.monotonic() + COLLECT_SECONDS
+        numbers = await self._store.attempts(asked.job)
+        heads = [one.head for n in numbers if (one := await self._store.head(asked.job, n))]
+        others = [
+            await self._store.manifest(head) for head in heads if head.attempt != asked.attempt
+        ]
+        surplus = list(unnamed(stored, heads, [manifest, *others]))
+        while surplus and time.monotonic() < until:
+            await self._store.remove(asked.job, surplus[:COLLECTED_AT_ONCE])
+            del surplus[:COLLECTED_AT_ONCE]
+
+
+def worker_of(subject: str) -> str:
+    """An agent's request ends in its own name: that is what its rights are tied to."""
+    return subject.rsplit(".", 1)[1]
+
+
+def check_chunks(digests: list[bytes], chunks: tuple[bytes, ...]) -> None:
+    for digest, data in zip(digests, chunks, strict=True):
+        if not 0 < len(data) <= CHUNK:
+            raise Refused(bad_chunk(f"a chunk of {len(data)} bytes"))
+        if hashlib.sha256(data).digest() != digest:
+            raise Refused(bad_chunk("a chunk's digest is not that of its bytes"))
