@@ -14,6 +14,8 @@ class Invite(Message):
     """Who invites."""
     life: float
     """Seconds for which the invitation stands."""
+    address: str = ""
+    """Where the request came from, where a page saw it; for the audit."""
 
 
 class Invited(Message):
@@ -51,6 +53,7 @@ class Revoke(Message):
 
     worker: str
     by: str = ""
+    address: str = ""
 
 
 class ListIdentities(Message):

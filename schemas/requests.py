@@ -21,6 +21,8 @@ class Submit(Message):
     bundle: str | None = None
     """Digest of a bundle that is stored already."""
     retry_of: str | None = None
+    address: str = ""
+    """Where the request came from, as the page saw it; for the audit."""
 
 
 class Submitted(Message):
@@ -31,6 +33,22 @@ class Submitted(Message):
     """False where the key had been used before."""
     notes: tuple[str, ...] = ()
     """What was tolerated, for the person to know: a single top folder was stripped, say."""
+
+
+class Admit(Message):
+    """``stoker.req.upload.admit``: may this be submitted? Asked before its bytes are sent."""
+
+    owner: str
+    key: str
+    size: int = 0
+    """Bytes of the request; 0 where they are not known yet."""
+
+
+class Admitted(Message):
+    most: int | None = None
+    """Bytes that the upload may have; None: as many as the server takes."""
+    earlier: Submitted | None = None
+    """What the key got before, where it would be refused now: nothing need be sent."""
 
 
 class FetchBundle(Message):
@@ -59,6 +77,8 @@ class Cancel(Message):
 
     job: str
     by: str
+    address: str = ""
+    """Where the request came from, as the page saw it; for the audit."""
 
 
 class CancelAnswer(Message):
@@ -71,6 +91,8 @@ class Drain(Message):
 
     worker: str
     drain: bool
+    by: str = ""
+    address: str = ""
 
 
 class LogPosition(Message):

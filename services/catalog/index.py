@@ -9,12 +9,13 @@ import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
 
-from schemas.job import Record
+from schemas.job import HELD, Record, State
+from schemas.quota import GetUsage, Usage
 from schemas.requests import JobList, JobSummary, ListJobs
 
 log = logging.getLogger(__name__)
 
-VERSION = 1
+VERSION = 2
 SCHEMA = """
 create table if not exists meta (name text primary key, value integer not null);
 create table if not exists jobs (
@@ -23,7 +24,12 @@ create table if not exists jobs (
 ) without rowid;
 create index if not exists by_state on jobs (state, id);
 create index if not exists by_owner on jobs (owner, state);
+create table if not exists bundles (
+    owner text not null, digest text not null, primary key (owner, digest)
+) without rowid;
+create table if not exists stored (owner text primary key, bytes integer not null) without rowid;
 """
+TABLES = ("jobs", "meta", "bundles", "stored")
 MOST = 500
 """Rows of one answer."""
 
@@ -38,7 +44,7 @@ class Index:
         self._db.execute("pragma synchronous = off")
         version = self._db.execute("pragma user_version").fetchone()[0]
         if version not in (0, VERSION):
-            self._db.executescript("drop table if exists jobs; drop table if exists meta;")
+            self._db.executescript("".join(f"drop table if exists {one};" for one in TABLES))
         self._db.executescript(SCHEMA)
         self._db.execute(f"pragma user_version = {VERSION}")
         self._db.commit()
@@ -51,7 +57,8 @@ class Index:
         rows = dict(self._db.execute("select name, value from meta").fetchall())
         if rows.get("stream") != stream:
             with self._db:
-                self._db.execute("delete from jobs")
+                for table in TABLES:
+                    self._db.execute(f"delete from {table}")
                 self._db.execute("insert or replace into meta values ('stream', ?)", (stream,))
                 self._db.execute("insert or replace into meta values ('sequence', 0)")
             return 0
@@ -70,7 +77,42 @@ class Index:
                     " where excluded.sequence > jobs.sequence",
                     row(sequence, record),
                 )
+                self._count_bundle(record)
             self._db.execute("insert or replace into meta values ('sequence', ?)", (last,))
+
+    def _count_bundle(self, record: Record) -> None:
+        """Once for each owner, however many of their jobs have it."""
+        new = self._db.execute(
+            "insert or ignore into bundles values (?, ?)", (record.owner, record.bundle)
+        )
+        if new.rowcount == 1:
+            self._db.execute(
+                "insert into stored values (?, ?) on conflict (owner) do update set"
+                " bytes = bytes + excluded.bytes",
+                (record.owner, record.bundle_size),
+            )
+
+    def usage(self, asked: GetUsage) -> Usage:
+        """The work grows with the user's live jobs, not with those that ended."""
+        live = sorted(state.value for state in (*HELD, State.WAITING, State.QUEUED))
+        counts = dict(
+            self._db.execute(
+                "select state, count(*) from jobs where owner = ?"
+                f" and state in ({', '.join('?' * len(live))}) group by state",
+                (asked.user, *live),
+            ).fetchall()
+        )
+        handed_out = counts.get(State.QUEUED.value, 0)
+        stored = self._db.execute("select bytes from stored where owner = ?", (asked.user,))
+        own = self._db.execute(
+            "select 1 from bundles where owner = ? and digest = ?", (asked.user, asked.bundle)
+        )
+        return Usage(
+            running=handed_out + sum(counts.get(state.value, 0) for state in HELD),
+            queued=handed_out + counts.get(State.WAITING.value, 0),
+            storage=(stored.fetchone() or (0,))[0],
+            has_bundle=own.fetchone() is not None,
+        )
 
     def list(self, asked: ListJobs) -> JobList:
         """Newest first; counts are over all that match, whatever their state."""

@@ -19,6 +19,7 @@ from bus.follow import follow
 from bus.records import Change, read_change
 from bus.serve import Route, serve
 from schemas.job import Record
+from schemas.quota import GetUsage, Usage
 from schemas.requests import JobList, ListJobs
 from services.catalog.index import Index
 
@@ -31,6 +32,8 @@ BATCH = 500
 """Changes of one transaction."""
 PAUSE = 0.05
 """Seconds between two transactions: what comes meanwhile shares the next one."""
+CATCH_UP = 1.0
+"""Most seconds that a question of usage waits for facts that it wants counted."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,10 @@ async def run(bus: Bus, config: CatalogConfig) -> None:
             catalog = Catalog(bus, index, thread)
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(catalog.fold())
-                routes = {subjects.request("catalog", "list"): Route(ListJobs, catalog.on_list)}
+                routes = {
+                    subjects.request("catalog", "list"): Route(ListJobs, catalog.on_list),
+                    subjects.request("catalog", "usage"): Route(GetUsage, catalog.on_usage),
+                }
                 await serve(bus, routes, "catalog")
         finally:
             thread.submit(index.close)  # after what a cancelled call still does there
@@ -62,10 +68,23 @@ class Catalog:
         self._bus = bus
         self._index = index
         self._thread = thread
-        self._news: asyncio.Queue[Change] = asyncio.Queue(4 * BATCH)
+        self._news: asyncio.Queue[tuple[int, Change | None]] = asyncio.Queue(4 * BATCH)
+        """Sequences, and None for a fact that cannot be read."""
+        self._counted = 0
+        """The sequence up to which everything is in the index."""
+        self._more = asyncio.Condition()
 
     async def on_list(self, asked: ListJobs, subject: str) -> JobList:
         return await self._call(self._index.list, asked)
+
+    async def on_usage(self, asked: GetUsage, subject: str) -> Usage:
+        """As of ``sequence``, which is behind ``since`` where the facts did not come in time."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CATCH_UP), self._more:
+                await self._more.wait_for(lambda: self._counted >= asked.since)
+        counted = self._counted
+        usage = await self._call(self._index.usage, asked)
+        return usage.model_copy(update={"sequence": counted})
 
     async def _call(self, work: Callable[[A], B], argument: A) -> B:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, argument)
@@ -73,6 +92,7 @@ class Catalog:
     async def fold(self) -> None:
         """Takes facts in as they come, many in one transaction when they come fast."""
         after = await self._call(self._index.place, await stream_mark(self._bus))
+        self._counted = after
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._read(after))
             while True:
@@ -83,20 +103,25 @@ class Catalog:
         deliveries = follow(self._bus, "JOBS", subjects.JOBS_ALL, after=after)
         async with contextlib.aclosing(deliveries):
             async for delivery in deliveries:
+                change = None
                 try:
                     change = read_change(delivery)
                 except Corrupt as error:
                     log.error("fact %d is left out: %s", delivery.sequence, error)
-                    continue
-                await self._news.put(change)
+                await self._news.put((delivery.sequence, change))
 
-    async def _take(self, changes: list[Change]) -> None:
-        while len(changes) < BATCH and not self._news.empty():
-            changes.append(self._news.get_nowait())
+    async def _take(self, news: list[tuple[int, Change | None]]) -> None:
+        while len(news) < BATCH and not self._news.empty():
+            news.append(self._news.get_nowait())
         newest: dict[str, tuple[int, Record]] = {}
-        for change in changes:
-            newest[change.record.id] = (change.sequence, change.record)
-        await self._call(self._index.take, list(newest.values()))
+        for sequence, change in news:
+            if change is not None:
+                newest[change.record.id] = (sequence, change.record)
+        if newest:
+            await self._call(self._index.take, list(newest.values()))
+        async with self._more:
+            self._counted = news[-1][0]
+            self._more.notify_all()
 
 
 async def stream_mark(bus: Bus) -> int:

@@ -1,6 +1,6 @@
 """Is this bundle sound, and if so, which job is it?
 
-Consumes: requests ``submit`` and ``fetch``.
-Publishes: the fact ``submitted``.
+Consumes: requests ``admit``, ``submit`` and ``fetch``; the bucket ``quotas``.
+Publishes: the fact ``submitted``; entries of the audit.
 Owns: the buckets ``bundles``, ``uploads`` and ``requests``.
 """

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from schemas.quota import Quota
 
 
 @dataclass(frozen=True)
@@ -20,3 +22,5 @@ class UploadConfig:
     ratio_from: int = 64 << 20
     abandoned_after: float = 86_400.0
     """Seconds after which a raw upload that nobody submitted is deleted."""
+    quota: Quota = field(default_factory=Quota)
+    """Of users for whom nothing else was set; the scheduler has to be told the same."""

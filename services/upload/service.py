@@ -15,16 +15,20 @@ from dataclasses import dataclass
 from typing import BinaryIO, cast
 
 from bus import subjects
+from bus.audit import note
 from bus.clock import ServerClock
 from bus.connection import Bus
 from bus.errors import BusError, Conflict, Corrupt, NotFound, Refused
 from bus.kv import Bucket
 from bus.objects import ObjectInfo, Objects
+from bus.quotas import QuotaTable
 from bus.records import Records
 from bus.serve import Route, serve
+from schemas.audit import AuditEntry, Deed
 from schemas.ids import job_id
 from schemas.job import Entry, Fact, Record, State
-from schemas.requests import FetchBundle, Submit, Submitted
+from schemas.requests import Admit, Admitted, FetchBundle, Submit, Submitted
+from services.upload.admission import Admission, OverQuota
 from services.upload.bundle import Bundle, canonical, canonical_bytes, check_entry, inspect
 from services.upload.config import UploadConfig
 from services.upload.fetches import Fetches
@@ -73,26 +77,43 @@ class Uploads:
         self._known: OrderedDict[str, StoredBundle] = OrderedDict()
         self._fetches = Fetches(bus, lambda digest: self._known.pop(digest, None))
         self._checks = asyncio.Semaphore(CHECKS)
+        self._quotas = QuotaTable(bus, config.quota)
+        self._admission = Admission(bus, self._quotas)
 
     async def run(self) -> None:
         routes = {
+            subjects.request("upload", "admit"): Route(Admit, self._on_admit),
             subjects.request("upload", "submit"): Route(Submit, self._on_submit),
             subjects.request("upload", "fetch", "*"): Route(FetchBundle, self._fetches.on_fetch),
         }
         await self._clock.look()
+        await self._quotas.load()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._clock.keep())
+            tasks.create_task(self._quotas.listen())
             tasks.create_task(self._sweep())
             await serve(self._bus, routes, "upload")
 
     # ---- submit
+
+    async def _on_admit(self, asked: Admit, subject: str) -> Admitted:
+        """What would be refused is told before it is sent; what was submitted already, too."""
+        try:
+            self._admission.check_upload(asked.owner, asked.size)
+            await self._admission.check_queued(asked.owner)
+        except OverQuota as error:
+            earlier = await self._earlier(request_key(asked.owner, asked.key))
+            if earlier is None:
+                raise Refused(error.problem) from error
+            return Admitted(earlier=earlier)
+        return Admitted(most=self._admission.most(asked.owner))
 
     async def _on_submit(self, asked: Submit, subject: str) -> Submitted:
         key = request_key(asked.owner, asked.key)
         # Only what costs something to check is looked up first: the key decides in any case.
         earlier = await self._earlier(key) if asked.upload is not None else None
         try:
-            answer = earlier or await self._create(asked, await self._checked(asked), key)
+            answer = earlier or await self._admit(asked, await self._checked(asked), key)
         except BadBundle as error:
             # The same request, repeated, may have been done and its upload deleted meanwhile.
             earlier = await self._earlier(key)
@@ -108,11 +129,8 @@ class Uploads:
         before = await self._requests.get(key)
         if before is None:
             return None
-        try:
-            stored = await self._records.get(before.value.decode())
-        except NotFound:
-            return None
-        return Submitted(record=stored.record, created=False)
+        stored = await self._stored_job(before.value.decode())
+        return Submitted(record=stored, created=False) if stored else None
 
     async def _checked(self, asked: Submit) -> StoredBundle:
         bundle = await self._bundle(asked)
@@ -120,22 +138,42 @@ class Uploads:
             check_entry(bundle.files, asked.spec.entry)
         return bundle
 
+    async def _admit(self, asked: Submit, bundle: StoredBundle, key: str) -> Submitted:
+        """Raises ``OverQuota``; never for a key that stands for a job already."""
+        if not self._admission.counts(asked.owner):
+            return await self._create(asked, bundle, key)
+        async with self._admission.turn(asked.owner):
+            earlier = await self._earlier(key)
+            if earlier is not None:
+                return earlier
+            await self._admission.check(asked.owner, bundle.digest, bundle.size)
+            return await self._create(asked, bundle, key)
+
     async def _create(self, asked: Submit, bundle: StoredBundle, key: str) -> Submitted:
         """One job per key: whoever loses the race, or comes after a crash, goes on with its id."""
         while True:
             job, mine = await self._name_job(key)
-            record = new_record(job, asked, bundle, self._clock.now())
-            try:
-                await self._records.write(record, Fact.SUBMITTED, 0)
-                log.info("%s submitted by %s", job, asked.owner)
-                return Submitted(record=record, created=True, notes=bundle.notes)
-            except Conflict:
-                stored = (await self._records.get(job)).record
+            stored = None if mine else await self._stored_job(job)
+            if stored is None:
+                record = new_record(job, asked, bundle, self._clock.now())
+                await note(self._bus, "upload", submission(record, asked))
+                try:
+                    await self._records.write(record, Fact.SUBMITTED, 0)
+                    log.info("%s submitted by %s", job, asked.owner)
+                    return Submitted(record=record, created=True, notes=bundle.notes)
+                except Conflict:
+                    stored = (await self._records.get(job)).record
             if (stored.owner, stored.bundle, stored.spec) == (
                 asked.owner, bundle.digest, asked.spec,
             ) or not mine:  # fmt: skip
                 return Submitted(record=stored, created=False)
             await self._requests.delete(key)
+
+    async def _stored_job(self, job: str) -> Record | None:
+        try:
+            return (await self._records.get(job)).record
+        except NotFound:
+            return None
 
     async def _name_job(self, key: str) -> tuple[str, bool]:
         """The job's id under this key, and whether it was chosen just now."""
@@ -155,7 +193,7 @@ class Uploads:
             return await self._stored(asked.bundle)
         if asked.upload is None:
             raise BadBundle("no_bundle", "a job needs a bundle: send a zip, or name a stored one")
-        return await self._accept(asked.upload)
+        return await self._accept(asked.upload, asked.owner)
 
     async def _stored(self, digest: str) -> StoredBundle:
         if digest in self._known:
@@ -173,7 +211,7 @@ class Uploads:
             self._known.popitem(last=False)
         return bundle
 
-    async def _accept(self, upload: str) -> StoredBundle:
+    async def _accept(self, upload: str, owner: str) -> StoredBundle:
         """Checks the raw zip and stores its canonical form, if that is not there yet."""
         try:
             info = await self._objects.info("uploads", upload)
@@ -181,17 +219,19 @@ class Uploads:
             raise BadBundle(
                 "no_such_upload", "the upload is not there any more; send it again", 404
             ) from error
+        self._admission.check_upload(owner, info.size)
         if info.size <= SMALL:
-            return await self._accept_from(info)
+            return await self._accept_from(info, owner)
         async with self._checks:
-            return await self._accept_from(info)
+            return await self._accept_from(info, owner)
 
-    async def _accept_from(self, info: ObjectInfo) -> StoredBundle:
+    async def _accept_from(self, info: ObjectInfo, owner: str) -> StoredBundle:
         scratch = str(self._config.scratch) if self._config.scratch else None
         with tempfile.SpooledTemporaryFile(max_size=SMALL, dir=scratch) as spooled:
             file = cast(BinaryIO, spooled)
             await self._load(info, file)
             bundle = await asyncio.to_thread(inspect, file, info.size, self._config)
+            await self._admission.check_storage(owner, bundle.digest, bundle.size)
             await self._store(file, bundle)
         return self._remember(StoredBundle(bundle.digest, bundle.size, bundle.files, bundle.notes))
 
@@ -287,4 +327,16 @@ def new_record(job: str, asked: Submit, bundle: StoredBundle, now: float) -> Rec
         changed_at=now,
         retry_of=asked.retry_of,
         timeline=(Entry(fact=Fact.SUBMITTED, at=now, text=f"by {asked.owner}"),),
+    )
+
+
+def submission(record: Record, asked: Submit) -> AuditEntry:
+    again = f", again what {asked.retry_of} was" if asked.retry_of else ""
+    return AuditEntry(
+        at=record.submitted_at,
+        deed=Deed.SUBMIT,
+        who=asked.owner,
+        target=record.id,
+        detail=f"{record.name} in pool {record.spec.pool}{again}",
+        address=asked.address,
     )
