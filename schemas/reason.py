@@ -24,6 +24,8 @@ class Reason(StrEnum):
     BUILD_FAILED = "build_failed"
     IMAGE_UNAVAILABLE = "image_unavailable"
     DATA_UNAVAILABLE = "data_unavailable"
+    SECRET_UNAVAILABLE = "secret_unavailable"
+    """A secret that the job names was removed, or cannot be given in that form."""
     OUTPUTS_TOO_LARGE = "outputs_too_large"
     DISK_FULL = "disk_full"
     WORKER_LOST = "worker_lost"

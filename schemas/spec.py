@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from schemas.ids import NAME_TOKEN
 from schemas.problem import Problem
+from schemas.secret import USES_MOST, SecretUse, check_uses
 
 MEBIBYTE = 1 << 20
 SIZE_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
@@ -100,6 +101,8 @@ class JobSpec(Strict):
     entry: Annotated[str, AfterValidator(entry_path)] = "main.py"
     arguments: tuple[str, ...] = ()
     environment: dict[str, str] = Field(default_factory=dict)
+    secrets: tuple[SecretUse, ...] = Field(default=(), max_length=USES_MOST)
+    """Names of the owner's secrets alone; their values are no part of a job."""
     pool: Annotated[str, AfterValidator(pool_name)] = "default"
     priority: int = Field(default=0, ge=-100, le=100)
     """Higher goes first within a pool."""
@@ -132,6 +135,11 @@ class JobSpec(Strict):
             if k in DURATION_FIELDS and isinstance(v, str)
         }
         return {**values, **times}
+
+    @model_validator(mode="after")
+    def check_secrets(self) -> Self:
+        check_uses(self.secrets, self.environment)
+        return self
 
     @model_validator(mode="after")
     def bound_arguments(self) -> Self:

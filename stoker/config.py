@@ -21,6 +21,8 @@ LOST_AFTER_LEAST, LOST_AFTER_MOST = 1.0, 86_400.0
 ADDRESS_FILE = "up.json"
 KEYS = "identities"
 """Folder with the keys of the bus, in the data folder."""
+SECRET_KEYS = "secrets.key"
+"""File in it, with the keys that lock secrets."""
 AGENT_FIELDS = frozenset(
     {"name", "pool", "labels", "runtime", "work", "capacity", "base_image", "servers"}
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from bus.tokens import identity_of
 from stoker import config, places
 from stoker.answers import StokerError
 
-SERVICES = ("upload", "scheduler", "archive", "catalog")
+SERVICES = ("upload", "scheduler", "archive", "catalog", "secrets")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,8 @@ class ServiceFlags:
     """A folder of its own for what it may lose; None: memory, the temporary folder."""
     keys: Path | None = None
     """The folder of the bus's keys, for ``identity`` alone."""
+    secret_keys: Path | None = None
+    """The file of keys that lock secrets, for ``secrets`` alone."""
     replicas: int = 1
     """Of the streams that it makes."""
     lost_after: float = config.LOST_AFTER
@@ -61,52 +63,80 @@ class ServeFlags:
 
 async def run_service(name: str, bus: Bus, flags: ServiceFlags) -> None:
     """Imports only what it runs: ``stoker serve upload`` loads no SQLite."""
-    data = flags.data
-    match name:
-        case "upload":
-            from services.upload.config import UploadConfig
-            from services.upload.service import run as run_upload
+    run = RUNNERS.get(name)
+    if run is None:
+        raise StokerError(f"there is no service {name!r}")
+    await run(bus, flags)
 
-            await run_upload(bus, UploadConfig(scratch=folder(data, "scratch")))
-        case "scheduler":
-            from schemas.worker import LOG_RATE, LOG_TOTAL
-            from services.scheduler.config import SchedulerConfig
-            from services.scheduler.service import run as run_scheduler
 
-            settings = SchedulerConfig(
-                lost_after=flags.lost_after,
-                pools_lost_after=flags.pools_lost_after,
-                replicas=flags.replicas,
-                log_rate=flags.log_rates.get("", LOG_RATE),
-                log_total=flags.log_totals.get("", LOG_TOTAL),
-                pools_log_rate=flags.log_rates,
-                pools_log_total=flags.log_totals,
-            )
-            await run_scheduler(bus, settings)
-        case "archive":
-            from services.archive.config import ArchiveConfig, Keep
-            from services.archive.service import run as run_archive
+async def upload(bus: Bus, flags: ServiceFlags) -> None:
+    from services.upload.config import UploadConfig
+    from services.upload.service import run
 
-            pools = {pool: Keep(*limits) for pool, limits in flags.keep_logs.items()}
-            keep = pools.pop("", Keep())
-            await run_archive(bus, ArchiveConfig(keep=keep, pools_keep=pools))
-        case "catalog":
-            from services.catalog.service import CatalogConfig
-            from services.catalog.service import run as run_catalog
+    await run(bus, UploadConfig(scratch=folder(flags.data, "scratch")))
 
-            path = folder(data, "catalog")
-            await run_catalog(bus, CatalogConfig(path and path / "jobs.sqlite"))
-        case "identity":
-            from services.identity.config import IdentityConfig
-            from services.identity.service import run as run_identity
 
-            if flags.keys is None:
-                raise StokerError(
-                    "identity needs --keys, the folder that stoker nats-accounts made"
-                )
-            await run_identity(bus, IdentityConfig(flags.keys))
-        case _:
-            raise StokerError(f"there is no service {name!r}")
+async def scheduler(bus: Bus, flags: ServiceFlags) -> None:
+    from schemas.worker import LOG_RATE, LOG_TOTAL
+    from services.scheduler.config import SchedulerConfig
+    from services.scheduler.service import run
+
+    settings = SchedulerConfig(
+        lost_after=flags.lost_after,
+        pools_lost_after=flags.pools_lost_after,
+        replicas=flags.replicas,
+        log_rate=flags.log_rates.get("", LOG_RATE),
+        log_total=flags.log_totals.get("", LOG_TOTAL),
+        pools_log_rate=flags.log_rates,
+        pools_log_total=flags.log_totals,
+    )
+    await run(bus, settings)
+
+
+async def archive(bus: Bus, flags: ServiceFlags) -> None:
+    from services.archive.config import ArchiveConfig, Keep
+    from services.archive.service import run
+
+    pools = {pool: Keep(*limits) for pool, limits in flags.keep_logs.items()}
+    keep = pools.pop("", Keep())
+    await run(bus, ArchiveConfig(keep=keep, pools_keep=pools))
+
+
+async def catalog(bus: Bus, flags: ServiceFlags) -> None:
+    from services.catalog.service import CatalogConfig, run
+
+    path = folder(flags.data, "catalog")
+    await run(bus, CatalogConfig(path and path / "jobs.sqlite"))
+
+
+async def secrets(bus: Bus, flags: ServiceFlags) -> None:
+    from services.secrets.config import SecretsConfig
+    from services.secrets.service import run
+
+    if flags.secret_keys is None:
+        raise StokerError("secrets needs --key, the file of keys; it is made if missing")
+    credentials = bus.config.credentials
+    identified = credentials is not None and known_role(Path(credentials))
+    await run(bus, SecretsConfig(flags.secret_keys, identified))
+
+
+async def identity(bus: Bus, flags: ServiceFlags) -> None:
+    from services.identity.config import IdentityConfig
+    from services.identity.service import run
+
+    if flags.keys is None:
+        raise StokerError("identity needs --keys, the folder that stoker nats-accounts made")
+    await run(bus, IdentityConfig(flags.keys))
+
+
+RUNNERS: Mapping[str, Callable[[Bus, ServiceFlags], Awaitable[None]]] = {
+    "upload": upload,
+    "scheduler": scheduler,
+    "archive": archive,
+    "catalog": catalog,
+    "secrets": secrets,
+    "identity": identity,
+}
 
 
 def folder(data: Path | None, name: str) -> Path | None:

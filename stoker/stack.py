@@ -113,7 +113,7 @@ class Users:
 def all_parts(
     data: Path, users: Users, page: parts.PageFlags, on_ready: Callable[[str], None]
 ) -> list[Part]:
-    flags = parts.ServiceFlags(data, keys=users.keys)
+    flags = parts.ServiceFlags(data, keys=users.keys, secret_keys=users.keys / config.SECRET_KEYS)
     return [
         *(service(name, users, flags) for name in (*parts.SERVICES, "identity")),
         on_bus(users.bus("ui"), lambda bus: parts.run_ui(bus, page, on_ready)),

@@ -11,7 +11,7 @@ import typer
 from stoker import config
 from stoker.answers import StokerError
 
-NAMES = ("upload", "scheduler", "archive", "catalog", "identity", "ui")
+NAMES = ("upload", "scheduler", "archive", "catalog", "identity", "secrets", "ui")
 HINT = "a worker needs an invitation: stoker worker invite NAME, where stoker up runs"
 
 Nats = Annotated[
@@ -150,13 +150,16 @@ def serve(
     ] = None,
     data: Annotated[Path | None, typer.Option(help="Folder for index and scratch.")] = None,
     keys: Annotated[Path | None, typer.Option(help="identity: folder of the bus's keys.")] = None,
+    key: Annotated[
+        Path | None, typer.Option(help="secrets: file of keys that lock them; made if missing.")
+    ] = None,
     host: Annotated[str, typer.Option(help="ui: address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="ui: port.")] = config.PORT,
     allow_host: Annotated[
         list[str] | None, typer.Option(help="ui: another name under which it may be opened.")
     ] = None,
 ) -> None:
-    """Run one service by itself: upload, scheduler, archive, catalog, identity or ui."""
+    """Run one service by itself: upload, scheduler, archive, catalog, identity, secrets or ui."""
     if name not in NAMES:
         raise StokerError(f"there is no service {name!r}; write one of {', '.join(NAMES)}")
     from stoker.parts import PageFlags, ServeFlags, ServiceFlags, run_alone
@@ -169,6 +172,7 @@ def serve(
         service=ServiceFlags(
             data=data,
             keys=keys,
+            secret_keys=key,
             replicas=replicas,
             lost_after=seconds,
             pools_lost_after=pools,
