@@ -20,6 +20,7 @@ from nats.errors import TimeoutError as NatsTimeout
 from bus.errors import BusError, Denied, Unanswered
 from bus.majority import Member, Mover
 from bus.tokens import identity_of
+from bus.trust import Untrusted, complaint, trust, wants_tls
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +54,10 @@ class BusConfig:
     """Path of a .creds file; one of ours says which inbox is its user's."""
     token: str | None = None
     """A token that is enough without its key."""
+    authority: str | None = None
+    """PEM file of the only certificate authority that counts: TLS, whatever a server says."""
+    tls_name: str | None = None
+    """The name on the servers' certificate where it is neither the address nor our own one's."""
     connect_timeout: float = 30.0
     """Seconds that the first connection may take, over all tries."""
 
@@ -122,12 +127,13 @@ class Link:
                     await live.unsubscribe()
 
     async def _connect(self, seconds: float) -> Client:
-        """A client whose first connection was accepted. Raises ``Unanswered`` and ``Denied``."""
+        """A client that was let in once. Raises ``Unanswered``, ``Denied``, ``Untrusted``."""
         deadline = asyncio.get_running_loop().time() + seconds
+        secure = wants_tls(self._config.servers, self._config.authority)
         attempt = 0
         while True:
-            client = Member(self._mover.start)
-            greeting = Greeting(self._on_error)
+            client = Member(self._mover.start, secure=secure)
+            greeting = Greeting(self._on_error, self._verdict, len(self._config.servers))
             task = asyncio.current_task()
             before = task.cancelling() if task else 0
             try:
@@ -142,21 +148,34 @@ class Link:
                 return client
             except (OSError, Error, TimeoutError) as error:
                 await self._drop(client)
-                if greeting.denial and attempt >= DENIALS - 1:
-                    raise Denied(self._denied(greeting.denial)) from error
-                if asyncio.get_running_loop().time() > deadline:
-                    where = ", ".join(self._config.servers)
-                    raise Unanswered(
-                        f"{where} ({error or type(error).__name__})", seconds
-                    ) from error
+                late = asyncio.get_running_loop().time() > deadline
+                if greeting.verdict and (late or attempt >= DENIALS - 1):
+                    raise greeting.verdict from error
+                if late:
+                    told = greeting.doubt or error or type(error).__name__
+                    raise Unanswered(f"{self._where} ({told})", seconds) from error
                 await asyncio.sleep(backoff(attempt, CONNECT_TIMEOUT))
                 attempt += 1
+
+    @property
+    def _where(self) -> str:
+        return ", ".join(self._config.servers)
+
+    def _complaint(self, error: BaseException) -> str | None:
+        return complaint(error, self._where, self._config.authority)
+
+    def _verdict(self, error: Exception) -> BusError | None:
+        """What the server's answer means where asking again will not change it."""
+        if any(words in str(error).lower() for words in DENYING):
+            return Denied(self._denied(str(error)))
+        told = self._complaint(error)
+        return Untrusted(told) if told else None
 
     def _denied(self, denial: str) -> str:
         shown = self._config.credentials or ("the token" if self._config.token else "")
         whom = f"whoever shows {shown}" if shown else "nobody without credentials"
         verb = "refuses" if shown else "lets in"
-        return f"NATS at {', '.join(self._config.servers)} {verb} {whom} ({denial})"
+        return f"NATS at {self._where} {verb} {whom} ({denial})"
 
     async def _drop(self, client: Client) -> None:
         client.options["closed_cb"] = None
@@ -182,6 +201,11 @@ class Link:
             "disconnected_cb": self._on_disconnected,
             "reconnected_cb": self._on_reconnected,
         }
+        if wants_tls(config.servers, config.authority):
+            met = trust(config.authority, config.tls_name)
+            options["tls"] = met.context
+            if met.name:
+                options["tls_hostname"] = met.name
         if config.credentials:
             options["user_credentials"] = config.credentials
             inbox = identity_of(Path(config.credentials)).inbox
@@ -195,7 +219,8 @@ class Link:
 
     async def _on_error(self, error: Exception) -> None:
         if not self._closing:
-            log.warning("nats (%s): %s", self._purpose, error or type(error).__name__)
+            told = self._complaint(error) or error or type(error).__name__
+            log.warning("nats (%s): %s", self._purpose, told)
 
     async def _on_disconnected(self) -> None:
         if not self._closing:
@@ -233,14 +258,23 @@ class Link:
 class Greeting:
     """The time that one try to connect may take; it is over at once where the server says no.
 
-    The library itself would go on trying.
+    The library itself would go on trying. Of several servers another one may be believed.
     """
 
-    def __init__(self, tell: Callable[[Exception], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        tell: Callable[[Exception], Awaitable[None]],
+        judge: Callable[[Exception], BusError | None],
+        servers: int,
+    ) -> None:
         self._tell = tell
+        self._judge = judge
+        self._servers = servers
         self._timeout = asyncio.timeout(CONNECT_TIMEOUT + 2)
         self._over = False
-        self.denial = ""
+        self.verdict: BusError | None = None
+        self.doubt: BusError | None = None
+        """What one of several servers was not believed for."""
 
     async def __aenter__(self) -> None:
         await self._timeout.__aenter__()
@@ -250,9 +284,11 @@ class Greeting:
         await self._timeout.__aexit__(*exc)
 
     async def on_error(self, error: Exception) -> None:
-        text = str(error).lower()
-        if not self._over and any(words in text for words in DENYING):
-            self.denial = str(error)
+        verdict = None if self._over else self._judge(error)
+        if isinstance(verdict, Untrusted) and self._servers > 1:
+            self.doubt, verdict = verdict, None
+        if verdict is not None:
+            self.verdict = verdict
             self._timeout.reschedule(asyncio.get_running_loop().time())
         else:
             await self._tell(error)

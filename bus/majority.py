@@ -17,6 +17,7 @@ from nats.aio.client import Client
 from nats.errors import Error
 
 from bus.errors import BusError
+from bus.trust import Plain
 
 log = logging.getLogger(__name__)
 
@@ -27,11 +28,16 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 
 
 class Member(Client):
-    """A client that knows how many servers its own one hears, itself among them."""
+    """A client that knows how many servers its own one hears, itself among them.
 
-    def __init__(self, on_cut_off: Callable[[Member], None]) -> None:
+    With ``secure`` it says nothing to a server that speaks plainly: the library would, so whoever
+    sits between could have it drop TLS by one word.
+    """
+
+    def __init__(self, on_cut_off: Callable[[Member], None], *, secure: bool = False) -> None:
         super().__init__()
         self._on_cut_off = on_cut_off
+        self._secure = secure
         self._heard = 0
         self._most = 0
         """That any server ever told of. One server may have several addresses: all count."""
@@ -42,6 +48,8 @@ class Member(Client):
         return 0 < self._heard * 2 <= self._most
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
+        if initial_connection and self._secure and not info.get("tls_required"):
+            raise Plain("the server speaks without TLS")
         await super()._process_info(info, initial_connection)
         self._heard = len(info.get("connect_urls") or ())
         self._most = max(self._most, self._heard)

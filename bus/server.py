@@ -16,12 +16,15 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
+from bus.certificates import LOOK_EVERY, Watched
 from bus.errors import BusError
 from bus.keyring import open_keyring
 from bus.link import BusConfig
 from bus.operator_mode import embedded_lines
 from bus.room import Guard
+from bus.server_tls import ServerTls, tls_lines, with_tls
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +76,7 @@ class ServerConfig:
     """A nats-server of the user's own, instead of the one in the wheel."""
     keys: Path | None = None
     """Folder of the bus's keys, made where there are none; without, nobody is asked who he is."""
+    tls: ServerTls | None = None
     sync_always: bool = True
     """Acknowledge a message only when it is on the disk."""
     max_payload: int = 1 << 20
@@ -109,7 +113,13 @@ class EmbeddedServer:
         """Of who guards its store."""
         keys = self.config.keys
         credentials = str(keys / "guard.creds") if keys else None
-        return BusConfig((self.url,), "guard", credentials=credentials, connect_timeout=2.0)
+        made = BusConfig((self.url,), "guard", credentials=credentials, connect_timeout=2.0)
+        return with_tls(made, self.config.tls)
+
+    def reload(self) -> None:
+        """It takes its certificate anew; connections stay."""
+        with contextlib.suppress(ServerError, ProcessLookupError):
+            os.kill(self.pid, signal.SIGHUP)
 
     async def restart(self) -> None:
         """Until another process answers. Raises ``TimeoutError``."""
@@ -129,7 +139,10 @@ async def nats_server(config: ServerConfig) -> AsyncIterator[EmbeddedServer]:
         await end_orphan(config.data, lock)
         await start(server)
         loop = asyncio.get_running_loop()
-        keepers = [loop.create_task(keep_alive(server)), loop.create_task(watch_room(server))]
+        keepers = [
+            loop.create_task(keeper)
+            for keeper in (keep_alive(server), watch_room(server), watch_certificate(server))
+        ]
         try:
             yield server
         finally:
@@ -225,7 +238,8 @@ def write_config(config: ServerConfig, port: int) -> Path:
         sync="always" if config.sync_always else '"2m"',
         max_store=config.max_store,
         max_memory=config.max_memory,
-    ) + (embedded_lines(keyring, config.data) if keyring else "")
+    )
+    text += tls_lines(config.tls) + (embedded_lines(keyring, config.data) if keyring else "")
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(text)
@@ -278,10 +292,10 @@ async def listening(server: EmbeddedServer, ports: Path) -> str:
 
 
 async def answers(url: str) -> bool:
-    host, _, port = url.removeprefix("nats://").rpartition(":")
+    parts = urlsplit(url)
     try:
         async with asyncio.timeout(1):
-            reader, writer = await asyncio.open_connection(host, int(port))
+            reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
             greeting = await reader.readline()
             writer.close()
     except (OSError, TimeoutError):
@@ -310,6 +324,18 @@ async def keep_alive(server: EmbeddedServer) -> None:
             await start(server, int(server.url.rpartition(":")[2]))
         except ServerError as error:
             log.error("%s", error)
+
+
+async def watch_certificate(server: EmbeddedServer) -> None:
+    """For ever, where it has one."""
+    if server.config.tls is None:
+        return
+    watched = Watched((server.config.tls.certificate, server.config.tls.key))
+    while True:
+        await asyncio.sleep(LOOK_EVERY)
+        if watched.changed():
+            log.info("nats-server takes its new certificate")
+            server.reload()
 
 
 async def watch_room(server: EmbeddedServer) -> None:
