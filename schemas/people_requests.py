@@ -16,7 +16,7 @@ from schemas.people import Principal, Role, Way
 
 def fresh() -> str:
     """A new ``request``."""
-    return secrets.token_hex(16)
+    return secrets.token_hex(32)
 
 
 class Asked(Message):
@@ -88,11 +88,35 @@ class SetPassword(Asked):
     """``stoker.req.people.set_password``: their own, from a session; its other sessions end.
 
     Refused with 403 ``wrong_password`` where ``old`` is not the one before. A session that began by
-    a one-time link needs no ``old``.
+    a one-time link needs no ``old`` in its first hour.
     """
 
     old: str = ""
     new: str
+
+
+class ListSessions(Asked):
+    """``stoker.req.people.sessions``: where they are signed in."""
+
+
+class SessionView(Message):
+    """What may be shown of a session: never its secret."""
+
+    id: str
+    created_at: float
+    seen_at: float | None = None
+    """To the minute."""
+    expires_at: float
+    address: str = ""
+    """Where they signed in from."""
+
+
+class SessionList(Message):
+    sessions: tuple[SessionView, ...] = ()
+
+
+class EndSessions(Asked):
+    """``stoker.req.people.end_sessions``: all of theirs but the one that asks."""
 
 
 class MakeLink(Asked):
