@@ -12,6 +12,9 @@ from aiohttp import WSCloseCode, web
 from bus.connection import Bus
 from bus.objects import Objects
 from bus.records import Records
+from schemas.people import Principal
+from ui.admission import admit
+from ui.api.common import ask
 from ui.config import UiConfig
 from ui.events import Events
 from ui.hub import Hub
@@ -22,6 +25,8 @@ from ui.keys import (
     HUB,
     LOGS,
     OBJECTS,
+    OWNERS,
+    PRINCIPALS,
     RECORDS,
     ROW_LOGS,
     ROWS,
@@ -31,13 +36,17 @@ from ui.keys import (
     Sockets,
 )
 from ui.logs import LogReader
+from ui.owners import Owners
 from ui.pages import setup_pages
+from ui.principals import Principals
 from ui.problems import problems
+from ui.rounds import Rounds
 from ui.routes import add_routes
 from ui.row_feed import RowHub
 from ui.row_logs import RowLogs
 from ui.searches import Searches
 from ui.security import add_headers, guard
+from ui.site import listening
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +57,7 @@ SHUTDOWN_SECONDS = 3.0
 
 def build_app(bus: Bus, config: UiConfig) -> web.Application:
     """The application; its background work runs between its startup and its cleanup."""
-    app = web.Application(middlewares=[problems, guard], client_max_size=READ_BUFFER)
+    app = web.Application(middlewares=[problems, guard, admit], client_max_size=READ_BUFFER)
     app[CONFIG] = config
     app[BUS] = bus
     app[OBJECTS] = Objects(bus)
@@ -58,6 +67,8 @@ def build_app(bus: Bus, config: UiConfig) -> web.Application:
     app[SEARCHES] = Searches()
     app[UPLOADS] = asyncio.Semaphore(config.uploads_at_once)
     app[SOCKETS] = Sockets()
+    app[OWNERS] = Owners(app[RECORDS])
+    app[PRINCIPALS] = Principals(lambda asked: ask(app, "people", "check", asked, Principal))
     app.cleanup_ctx.append(background)
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(close_sockets)
@@ -72,9 +83,10 @@ async def background(app: web.Application) -> AsyncIterator[None]:
         app[EVENTS] = Events(app[BUS])
         app[HUB] = Hub(app[LOGS].read, group)
         app[ROWS] = RowHub(app[ROW_LOGS].live, app[LOGS].read, group)
-        follower = group.create_task(app[EVENTS].run())
+        tasks = [group.create_task(app[EVENTS].run()), group.create_task(Rounds(app).run())]
         yield
-        follower.cancel()
+        for task in tasks:
+            task.cancel()
         app[HUB].close()
         app[ROWS].close()
         app[ROW_LOGS].close()
@@ -97,9 +109,8 @@ async def serving(bus: Bus, config: UiConfig) -> AsyncIterator[str]:
     )
     await runner.setup()
     try:
-        site = web.TCPSite(runner, config.host, config.port, reuse_address=True)
-        await site.start()
-        yield address_of(runner, config)
+        async with listening(runner, config) as port:
+            yield address_of(config, port)
     finally:
         await runner.cleanup()
 
@@ -113,7 +124,7 @@ async def run_ui(bus: Bus, config: UiConfig, on_ready: Callable[[str], None] | N
         await asyncio.Event().wait()
 
 
-def address_of(runner: web.AppRunner, config: UiConfig) -> str:
-    port = runner.addresses[0][1]
+def address_of(config: UiConfig, port: int) -> str:
     host = "127.0.0.1" if config.host in ("0.0.0.0", "::", "") else config.host
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    scheme = "https" if config.certificate else "http"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 GIBIBYTE = 1 << 30
+
+
+@dataclass(frozen=True)
+class OidcConfig:
+    """A provider of OpenID Connect, and how its groups become roles."""
+
+    issuer: str
+    client_id: str
+    client_secret: str = field(default="", repr=False)
+    """Empty for a public client: PKCE alone."""
+    scopes: tuple[str, ...] = ("openid", "profile", "email")
+    groups_claim: str = "groups"
+    label: str = "single sign-on"
+    """What the button calls it."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +38,12 @@ class UiConfig:
     """The certificate's key where that lies in a file of its own."""
     proxies: tuple[str, ...] = ()
     """Networks such as ``10.0.0.0/8`` whose ``X-Forwarded-*`` is believed."""
+    sign_in: bool = False
+    """Whether people sign in; without it whoever reaches the page is ``owner``, and rules."""
+    oidc: OidcConfig | None = None
+    """The provider at which people may sign in, too."""
     owner: str = "local"
-    """Whose jobs are submitted here."""
+    """Whose jobs are submitted where nobody signs in."""
     examples: Path = EXAMPLES
     upload_limit: int = 16 * GIBIBYTE
     """Bytes of one bundle."""

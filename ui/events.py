@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 from bus import codec, subjects
@@ -31,6 +31,8 @@ SWEEP_SECONDS = 15.0
 """A watched record is read again this often, whatever the stream says."""
 PAUSE_SECONDS = 1.0
 """Between two tries to follow."""
+Sees = tuple[str, ...] | None
+"""Owners; None: everybody."""
 
 
 class Watch:
@@ -65,7 +67,9 @@ class Watch:
 class ListViewer:
     """One browser's list: a bounded queue of frames. One that falls behind loads again."""
 
-    def __init__(self) -> None:
+    def __init__(self, owners: Sees = None) -> None:
+        self.owners = None if owners is None else frozenset(owners)
+        """Whose jobs it is told of; None: everybody's."""
         self._frames: asyncio.Queue[str] = asyncio.Queue(maxsize=64)
 
     def put(self, frame: str) -> None:
@@ -116,8 +120,8 @@ class Events:
                 self._watches.pop(job, None)
 
     @contextmanager
-    def list_viewer(self) -> Iterator[ListViewer]:
-        viewer = ListViewer()
+    def list_viewer(self, owners: Sees = None) -> Iterator[ListViewer]:
+        viewer = ListViewer(owners)
         self._lists.add(viewer)
         try:
             yield viewer
@@ -155,10 +159,8 @@ class Events:
         while True:
             await self._news.wait()
             self._news.clear()
-            frame = list_frame(self._dirty)
-            self._dirty = {}
-            for viewer in self._lists:
-                viewer.put(frame)
+            changes, self._dirty = self._dirty, {}
+            tell_lists(changes, self._lists)
             await asyncio.sleep(BATCH_SECONDS)
 
     async def _sweep(self) -> None:
@@ -172,6 +174,24 @@ class Events:
                     log.info("a watched record could not be read again: %s", error)
                 else:
                     watch.offer(stored.record, stored.sequence)
+
+
+def tell_lists(changes: dict[str, JobSummary], viewers: Iterable[ListViewer]) -> None:
+    """Each of its own part; a frame is made once for all who see the same."""
+    frames: dict[frozenset[str] | None, str | None] = {}
+    for viewer in viewers:
+        if viewer.owners not in frames:
+            mine = seen_by(viewer.owners, changes)
+            frames[viewer.owners] = list_frame(mine) if mine else None
+        frame = frames[viewer.owners]
+        if frame is not None:
+            viewer.put(frame)
+
+
+def seen_by(owners: frozenset[str] | None, changes: dict[str, JobSummary]) -> dict[str, JobSummary]:
+    if owners is None:
+        return changes
+    return {job: change for job, change in changes.items() if change.owner in owners}
 
 
 def list_frame(changes: dict[str, JobSummary]) -> str:

@@ -6,26 +6,32 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from schemas.people import Principal
+
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Mapping, Set
 
     from bus.connection import Bus
     from bus.objects import Objects
     from bus.records import Records
+    from schemas.access import Action
     from ui.config import UiConfig
     from ui.events import Events
     from ui.hub import Hub
     from ui.logs import LogReader
+    from ui.owners import Owners
+    from ui.principals import Principals
     from ui.row_feed import RowHub
     from ui.row_logs import RowLogs
     from ui.searches import Searches
 
 
 class Sockets:
-    """The open WebSockets of this process."""
+    """The open WebSockets of this process, each with the request that it was opened by."""
 
     def __init__(self) -> None:
-        self.open: set[web.WebSocketResponse] = set()
+        self.open: dict[web.WebSocketResponse, web.Request] = {}
 
 
 CONFIG: web.AppKey[UiConfig] = web.AppKey("config")
@@ -40,3 +46,11 @@ ROW_LOGS: web.AppKey[RowLogs] = web.AppKey("row_logs")
 SEARCHES: web.AppKey[Searches] = web.AppKey("searches")
 UPLOADS: web.AppKey[asyncio.Semaphore] = web.AppKey("uploads")
 SOCKETS: web.AppKey[Sockets] = web.AppKey("sockets")
+OWNERS: web.AppKey[Owners] = web.AppKey("owners")
+PRINCIPALS: web.AppKey[Principals] = web.AppKey("principals")
+ACTIONS: web.AppKey[Mapping[tuple[str, str], Action]] = web.AppKey("actions")
+"""Method and path to what a request there does."""
+PAGES_OF: web.AppKey[Set[tuple[str, str]]] = web.AppKey("pages")
+"""Those of them that a person looks at."""
+PRINCIPAL: web.RequestKey[Principal | None] = web.RequestKey("principal")
+"""Who asks; None where the address needs nobody."""

@@ -10,14 +10,21 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from schemas.access import Action
 from schemas.problem import Problem
 from schemas.spec import JobSpec
+from ui.credentials import SESSION_COOKIE
 
 if TYPE_CHECKING:
-    from ui.routes import Operation
+    from ui.operations import Operation
 
 REF = "#/components/schemas/{model}"
 PATH_PARAMETER = re.compile(r"{(\w+)}")
+SCHEMES = {
+    "token": {"type": "http", "scheme": "bearer"},
+    "session": {"type": "apiKey", "in": "cookie", "name": SESSION_COOKIE},
+}
+BODILESS = frozenset({101, 204})
 BINARY = {"type": "string", "contentMediaType": "application/zip"}
 
 
@@ -34,7 +41,7 @@ def openapi(operations: Iterable[Operation], version: str) -> dict[str, Any]:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "paths": paths,
-        "components": {"schemas": component_schemas(operations)},
+        "components": {"schemas": component_schemas(operations), "securitySchemes": SCHEMES},
     }
 
 
@@ -58,6 +65,8 @@ def describe(operation: Operation) -> dict[str, Any]:
         "tags": [operation.tag],
         "parameters": parameters(operation),
         "responses": responses(operation),
+        "security": [] if operation.action is Action.OPEN else [{"token": []}, {"session": []}],
+        "x-action": operation.action.value,
     }
     if operation.body is not None:
         described["requestBody"] = {"required": True, "content": body_content(operation)}
@@ -99,7 +108,7 @@ def responses(operation: Operation) -> dict[str, Any]:
     if not isinstance(answer, str):
         schema = {"$ref": REF.format(model=answer.__name__)}
     found: dict[str, Any] = {str(operation.status): {"description": phrase(operation.status)}}
-    if operation.status != 101:
+    if operation.status not in BODILESS:
         found[str(operation.status)]["content"] = {kind: {"schema": schema}}
     if operation.keyed:
         found["200"] = {
@@ -107,7 +116,8 @@ def responses(operation: Operation) -> dict[str, Any]:
             "content": {kind: {"schema": schema}},
         }
     problem = {"application/problem+json": {"schema": {"$ref": REF.format(model="Problem")}}}
-    for status in (*operation.problems, 500):
+    guarded = () if operation.action is Action.OPEN else (401, 403)
+    for status in dict.fromkeys((*operation.problems, *guarded, 500)):
         found[str(status)] = {"description": phrase(status), "content": problem}
     return found
 

@@ -12,20 +12,38 @@ import jinja2
 from aiohttp import web
 
 from schemas.ids import JOB_ID
-from ui.keys import CONFIG
+from schemas.people import Way
+from ui.admission import own_path
+from ui.keys import CONFIG, PRINCIPAL
 from ui.openapi import openapi
 
 HERE = Path(__file__).resolve().parent
 STATIC = HERE / "static"
+TROUBLES = {
+    "provider": "The sign-in provider did not say who you are. Try again.",
+    "refused": "The sign-in provider knows you, but you may not come in here. Ask an admin.",
+    "stale": "That sign-in took too long, or began in another window. Try again.",
+    "away": "The sign-in provider does not answer right now. Try again shortly.",
+}
+"""What went wrong on the way back from a provider, by the word in the address."""
 
 
 def setup_pages(app: web.Application) -> None:
     environment = aiohttp_jinja2.setup(
-        app, loader=jinja2.FileSystemLoader(HERE / "templates"), autoescape=True
+        app,
+        loader=jinja2.FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        context_processors=[asker],
     )
     environment.globals["version"] = app[CONFIG].version
     environment.globals["asset"] = asset
     app.router.add_static("/static", STATIC, append_version=False)
+
+
+async def asker(request: web.Request) -> dict[str, Any]:
+    """What every page is told of who looks at it."""
+    found = request.get(PRINCIPAL)
+    return {"who": found, "guest": found is not None and found.way is Way.SHARE}
 
 
 @cache
@@ -53,6 +71,38 @@ async def job_page(request: web.Request) -> web.Response:
 @aiohttp_jinja2.template("workers.html")
 async def workers_page(_request: web.Request) -> dict[str, Any]:
     return {"page": "workers"}
+
+
+@aiohttp_jinja2.template("account.html")
+async def account_page(_request: web.Request) -> dict[str, Any]:
+    return {"page": "account"}
+
+
+@aiohttp_jinja2.template("people.html")
+async def people_page(_request: web.Request) -> dict[str, Any]:
+    return {"page": "people"}
+
+
+async def sign_in_page(request: web.Request) -> web.Response:
+    """The one-time link stands behind the ``#``, where only the page's script sees it."""
+    config = request.app[CONFIG]
+    if not config.sign_in:
+        raise web.HTTPSeeOther("/")
+    oidc = config.oidc
+    values = {
+        "page": "sign-in",
+        "next": own_path(request.query.get("next", "/")),
+        "provider": oidc.label if oidc else "",
+        "trouble": TROUBLES.get(request.query.get("trouble", ""), ""),
+    }
+    return aiohttp_jinja2.render_template("sign_in.html", request, values)
+
+
+def void_page(request: web.Request) -> web.Response:
+    """A link that shows nothing: never made, run out, or taken back."""
+    response = aiohttp_jinja2.render_template("void.html", request, {"page": "void"})
+    response.set_status(404)
+    return response
 
 
 @aiohttp_jinja2.template("api.html")

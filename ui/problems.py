@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from http import HTTPStatus
 
 from aiohttp import web
@@ -112,6 +113,10 @@ def problem_response(problem: Problem, allow: str | None = None) -> web.Response
         headers["Allow"] = allow
     if problem.status == 503:
         headers["Retry-After"] = RETRY_SECONDS
+    if problem.retry_after is not None:
+        headers["Retry-After"] = str(math.ceil(problem.retry_after))
+    if problem.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
     return web.Response(
         status=problem.status,
         body=json.dumps(problem_body(problem)).encode(),

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-
 from aiohttp import web
-from pydantic import BaseModel
 
+from schemas.access import Action
 from schemas.requests import JobList
 from ui import pages
 from ui.api import (
@@ -19,9 +16,13 @@ from ui.api import (
     log_text,
     row_socket,
     samples,
+    sharing,
     submitting,
     workers,
 )
+from ui.keys import ACTIONS, PAGES_OF
+from ui.operations import API, Operation, Page, Query
+from ui.people_routes import PEOPLE_OPERATIONS
 from ui.views import (
     DrainBody,
     FoundRows,
@@ -31,39 +32,6 @@ from ui.views import (
     WorkerList,
     WorkerView,
 )
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-@dataclass(frozen=True)
-class Query:
-    """One parameter of the query string."""
-
-    name: str
-    text: str
-    kind: str = "string"
-
-
-@dataclass(frozen=True)
-class Operation:
-    """One method at one address."""
-
-    method: str
-    path: str
-    handler: Handler
-    summary: str
-    answer: type[BaseModel] | str
-    """A model, or the content type of what is no JSON."""
-    status: int = 200
-    body: type[BaseModel] | None = None
-    form: bool = False
-    """Takes the multipart form of a submission too."""
-    query: tuple[Query, ...] = ()
-    keyed: bool = False
-    """Takes an ``Idempotency-Key``."""
-    problems: tuple[int, ...] = ()
-    tag: str = "jobs"
-
 
 ATTEMPT = (
     Query("attempt", "Number of the attempt; the newest if left out.", "integer"),
@@ -106,7 +74,6 @@ SOCKET = (
     BYTES_UNSEEN,
 )
 LIKE = (Query("like", "The job whose secrets are meant where the spec still says •••."),)
-API = "/api/v1"
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "POST",
@@ -120,6 +87,7 @@ OPERATIONS: tuple[Operation, ...] = (
         query=LIKE,
         keyed=True,
         problems=(408, 413, 415, 422, 503, 507),
+        action=Action.SUBMIT,
     ),
     Operation(
         "GET",
@@ -129,6 +97,7 @@ OPERATIONS: tuple[Operation, ...] = (
         JobList,
         query=LIST,
         problems=(422, 503),
+        action=Action.SEE_JOBS,
     ),
     Operation(
         "GET",
@@ -137,6 +106,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "Show a job, and why it does not run yet.",
         JobAnswer,
         problems=(404, 503),
+        action=Action.SEE_JOB,
     ),
     Operation(
         "POST",
@@ -145,6 +115,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "Cancel a job; repeated, it gets the same answer.",
         JobAnswer,
         problems=(404, 503),
+        action=Action.STOP_JOB,
     ),
     Operation(
         "POST",
@@ -155,6 +126,7 @@ OPERATIONS: tuple[Operation, ...] = (
         201,
         keyed=True,
         problems=(404, 422, 503),
+        action=Action.SUBMIT,
     ),
     Operation(
         "GET",
@@ -165,6 +137,7 @@ OPERATIONS: tuple[Operation, ...] = (
         query=(*ATTEMPT, *WINDOW, *VIEW),
         problems=(404, 410, 416, 422, 503),
         tag="logs",
+        action=Action.SEE_JOB,
     ),
     Operation(
         "GET",
@@ -176,6 +149,7 @@ OPERATIONS: tuple[Operation, ...] = (
         query=SOCKET,
         problems=(404, 422, 503),
         tag="logs",
+        action=Action.SEE_JOB,
     ),
     Operation(
         "GET",
@@ -186,6 +160,7 @@ OPERATIONS: tuple[Operation, ...] = (
         query=(*ATTEMPT, *ROWS, *MATCHING),
         problems=(404, 410, 422, 503),
         tag="logs",
+        action=Action.SEE_JOB,
     ),
     Operation(
         "GET",
@@ -196,6 +171,7 @@ OPERATIONS: tuple[Operation, ...] = (
         query=(*ATTEMPT, *MATCHING),
         problems=(404, 410, 422, 503),
         tag="logs",
+        action=Action.SEE_JOB,
     ),
     Operation(
         "GET",
@@ -207,6 +183,7 @@ OPERATIONS: tuple[Operation, ...] = (
         query=(*ATTEMPT, BYTES_UNSEEN),
         problems=(404, 422, 503),
         tag="logs",
+        action=Action.SEE_JOB,
     ),
     Operation(
         "GET",
@@ -216,6 +193,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "application/json",
         101,
         problems=(503,),
+        action=Action.SEE_JOBS,
     ),
     Operation(
         "GET",
@@ -225,6 +203,7 @@ OPERATIONS: tuple[Operation, ...] = (
         WorkerList,
         problems=(503,),
         tag="workers",
+        action=Action.SEE_WORKERS,
     ),
     Operation(
         "POST",
@@ -235,6 +214,7 @@ OPERATIONS: tuple[Operation, ...] = (
         body=DrainBody,
         problems=(404, 422, 503),
         tag="workers",
+        action=Action.ADMIN,
     ),
     Operation(
         "GET",
@@ -243,6 +223,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "List the sample jobs.",
         SampleList,
         tag="samples",
+        action=Action.SUBMIT,
     ),
     Operation(
         "POST",
@@ -254,6 +235,7 @@ OPERATIONS: tuple[Operation, ...] = (
         keyed=True,
         problems=(404, 503),
         tag="samples",
+        action=Action.SUBMIT,
     ),
     Operation(
         "GET",
@@ -262,9 +244,16 @@ OPERATIONS: tuple[Operation, ...] = (
         "This description.",
         "application/json",
         tag="service",
+        action=Action.SIGNED_IN,
     ),
     Operation(
-        "GET", "/healthz", health.healthz, "The process answers.", "text/plain", tag="service"
+        "GET",
+        "/healthz",
+        health.healthz,
+        "The process answers.",
+        "text/plain",
+        tag="service",
+        action=Action.OPEN,
     ),
     Operation(
         "GET",
@@ -274,6 +263,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "text/plain",
         problems=(503,),
         tag="service",
+        action=Action.OPEN,
     ),
     Operation(
         "GET",
@@ -282,13 +272,19 @@ OPERATIONS: tuple[Operation, ...] = (
         "Figures in Prometheus' text format.",
         "text/plain",
         tag="service",
+        action=Action.SEE_WORKERS,
     ),
+    *PEOPLE_OPERATIONS,
 )
-PAGES: tuple[tuple[str, Handler], ...] = (
-    ("/", pages.home_page),
-    ("/jobs/{job}", pages.job_page),
-    ("/workers", pages.workers_page),
-    ("/api", pages.api_page),
+PAGES: tuple[Page, ...] = (
+    Page("/", pages.home_page, Action.SEE_JOBS),
+    Page("/jobs/{job}", pages.job_page, Action.SEE_JOB),
+    Page("/workers", pages.workers_page, Action.SEE_WORKERS),
+    Page("/api", pages.api_page, Action.SIGNED_IN),
+    Page("/account", pages.account_page, Action.SIGNED_IN),
+    Page("/people", pages.people_page, Action.ADMIN),
+    Page("/sign-in", pages.sign_in_page, Action.OPEN),
+    Page("/shared/{secret}", sharing.shared_page, Action.OPEN),
 )
 
 
@@ -298,5 +294,10 @@ def add_routes(app: web.Application) -> None:
             app.router.add_get(operation.path, operation.handler)
         else:
             app.router.add_route(operation.method, operation.path, operation.handler)
-    for path, handler in PAGES:
-        app.router.add_get(path, handler)
+    for page in PAGES:
+        app.router.add_get(page.path, page.handler)
+    app[ACTIONS] = {
+        **{(one.method, one.path): one.action for one in OPERATIONS},
+        **{("GET", page.path): page.action for page in PAGES},
+    }
+    app[PAGES_OF] = {("GET", page.path) for page in PAGES}

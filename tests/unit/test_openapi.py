@@ -26,7 +26,7 @@ def test_every_route_is_described() -> None:
         for route in app.router.routes()
         if route.method != "HEAD" and route.resource is not None
     }
-    pages = {("get", path) for path, _ in PAGES}
+    pages = {("get", page.path) for page in PAGES}
     described = {
         (method, path) for path, methods in document()["paths"].items() for method in methods
     }

@@ -13,6 +13,7 @@ from bus.errors import NotFound
 from bus.records import Stored
 from schemas.ids import JOB_ID, NAME_TOKEN
 from schemas.message import Message
+from ui.admission import check_job
 from ui.keys import BUS, CONFIG, RECORDS
 from ui.problems import HttpProblem, refuse, unknown_job
 
@@ -43,11 +44,14 @@ def unknown_worker(worker: str) -> HttpProblem:
 
 
 async def stored_job(request: web.Request) -> Stored:
+    """The job of the path, where who asks may do with it what the address is for."""
     job = job_of(request)
     try:
-        return await request.app[RECORDS].get(job)
+        stored = await request.app[RECORDS].get(job)
     except NotFound:
         raise unknown_job(job) from None
+    check_job(request, stored.record)
+    return stored
 
 
 async def ask(

@@ -19,10 +19,12 @@ from schemas.requests import (
     ListJobs,
     Submit,
 )
-from ui.api.common import ask, job_of, json_answer, number_of, stored_job
+from ui.admission import who
+from ui.api.common import ask, json_answer, number_of, stored_job
 from ui.api.submitting import idempotency_key, submit, submitted_answer
-from ui.keys import BUS, CONFIG
+from ui.keys import BUS
 from ui.problems import refuse
+from ui.security import client_address
 from ui.views import JobAnswer, JobView, job_json
 
 EXPLAIN_SECONDS = 1.0
@@ -37,6 +39,7 @@ async def list_jobs(request: web.Request) -> web.Response:
     message = ListJobs(
         state=states(query.getall("state", [])),
         pool=query.get("pool") or None,
+        owners=who(request).sees,
         text=query.get("text", "")[:200],
         before=before,
         limit=number_of(request, "limit", 100, 1, LIST_LIMIT),
@@ -82,7 +85,8 @@ def job_answer(record: Record, explanation: Explanation | None = None) -> JobAns
 
 
 async def cancel_job(request: web.Request) -> web.Response:
-    message = Cancel(job=job_of(request), by=request.app[CONFIG].owner)
+    job = (await stored_job(request)).record.id
+    message = Cancel(job=job, by=who(request).name, address=client_address(request))
     answer = await ask(request.app, "scheduler", "cancel", message, CancelAnswer)
     return json_answer(job_answer(answer.record))
 
@@ -90,10 +94,11 @@ async def cancel_job(request: web.Request) -> web.Response:
 async def retry_job(request: web.Request) -> web.Response:
     record = (await stored_job(request)).record
     message = Submit(
-        owner=request.app[CONFIG].owner,
+        owner=who(request).name,
         key=idempotency_key(request),
         spec=record.spec,
         bundle=record.bundle,
         retry_of=record.id,
+        address=client_address(request),
     )
     return submitted_answer(await submit(request.app, message))

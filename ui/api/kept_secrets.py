@@ -9,9 +9,11 @@ from __future__ import annotations
 from aiohttp import web
 
 from bus.errors import NotFound
+from schemas.access import Action, may
 from schemas.ids import JOB_ID
 from schemas.secret_names import MASK, is_secret, still_masked
 from schemas.spec import JobSpec
+from ui.admission import who
 from ui.keys import RECORDS
 from ui.problems import HttpProblem, refuse, unknown_job
 
@@ -34,9 +36,13 @@ async def secrets_of(request: web.Request, job: str) -> dict[str, str]:
     if not JOB_ID.match(job):
         raise unknown_job(job)
     try:
-        environment = (await request.app[RECORDS].get(job)).record.spec.environment
+        record = (await request.app[RECORDS].get(job)).record
     except NotFound:
         raise unknown_job(job) from None
+    # To see it by a link is not enough: whoever submits code can have it print the values.
+    if not may(who(request), Action.SUBMIT, record.owner, job):
+        raise unknown_job(job)
+    environment = record.spec.environment
     return {name: value for name, value in environment.items() if is_secret(name, value)}
 
 

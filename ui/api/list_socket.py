@@ -11,6 +11,7 @@ import logging
 
 from aiohttp import WSMsgType, web
 
+from ui.admission import who
 from ui.api.log_session import SEND_SECONDS, socket_of
 from ui.events import ListViewer
 from ui.frames import control_frame
@@ -21,7 +22,7 @@ log = logging.getLogger(__name__)
 
 async def list_socket(request: web.Request) -> web.StreamResponse:
     async with socket_of(request) as ws:
-        with request.app[EVENTS].list_viewer() as viewer:
+        with request.app[EVENTS].list_viewer(who(request).sees) as viewer:
             try:
                 async with asyncio.TaskGroup() as group:
                     listener = group.create_task(listen(ws))

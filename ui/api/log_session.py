@@ -48,12 +48,12 @@ async def socket_of(request: web.Request) -> AsyncIterator[web.WebSocketResponse
     )
     if not ws.can_prepare(request):
         raise refuse(426, "not_a_websocket", "This address takes WebSockets only", "Use wss or ws.")
-    sockets.add(ws)
+    sockets[ws] = request
     try:
         await ws.prepare(request)
         yield ws
     finally:
-        sockets.discard(ws)
+        sockets.pop(ws, None)
         if not ws.closed and ws.prepared:
             await ws.close()
 

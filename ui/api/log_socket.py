@@ -16,6 +16,7 @@ from aiohttp import web
 
 from bus.errors import NotFound
 from schemas.log import Cursor
+from ui.admission import check_job
 from ui.api.common import job_of, number_of
 from ui.api.log_session import WINDOW_BYTES, Session, socket_of
 from ui.events import Watch
@@ -36,6 +37,7 @@ async def log_socket(request: web.Request) -> web.StreamResponse:
     window = number_of(request, "window", 0, 0, WINDOW_BYTES)
     try:
         async with request.app[EVENTS].watch(job) as watch:
+            check_job(request, watch.record)
             async with socket_of(request) as ws:
                 hub = request.app[HUB]
                 asked = Reading(cursor, places, pinned)

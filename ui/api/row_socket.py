@@ -13,6 +13,7 @@ import asyncio
 from aiohttp import web
 
 from bus.errors import NotFound
+from ui.admission import check_job
 from ui.api.common import job_of, number_of
 from ui.api.log_session import WINDOW_BYTES, Session, socket_of
 from ui.events import Watch
@@ -34,6 +35,7 @@ async def row_socket(request: web.Request) -> web.StreamResponse:
     window = number_of(request, "window", 0, 0, WINDOW_BYTES)
     try:
         async with request.app[EVENTS].watch(job) as watch:
+            check_job(request, watch.record)
             async with socket_of(request) as ws:
                 viewer = RowViewer(ws, request.transport, window)
                 await RowSession(ws, watch, pinned, rank, request.app[ROWS], viewer).run()

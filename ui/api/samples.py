@@ -14,10 +14,12 @@ from aiohttp import web
 
 from schemas.requests import Submit
 from schemas.spec import JobSpec
+from ui.admission import who
 from ui.api.common import json_answer
 from ui.api.submitting import READ_BYTES, discard, idempotency_key, submit, submitted_answer
 from ui.keys import CONFIG, OBJECTS
 from ui.problems import refuse
+from ui.security import client_address
 from ui.views import Sample, SampleList
 
 ENTRY = "main.py"
@@ -58,10 +60,11 @@ async def run_sample(request: web.Request) -> web.Response:
     upload = secrets.token_hex(16)
     await request.app[OBJECTS].put("uploads", upload, chunks_of(data))
     message = Submit(
-        owner=config.owner,
+        owner=who(request).name,
         key=idempotency_key(request),
         spec=JobSpec(name=name, entry=ENTRY),
         upload=upload,
+        address=client_address(request),
     )
     try:
         submitted = await submit(request.app, message, len(data))

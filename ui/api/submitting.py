@@ -17,10 +17,12 @@ from bus import subjects
 from bus.errors import BusError
 from schemas.requests import Submit, Submitted
 from schemas.spec import JobSpec, read_spec
+from ui.admission import who
 from ui.api.common import JSON_BYTES, json_answer, json_body, parse_json
 from ui.api.kept_secrets import with_kept
 from ui.keys import BUS, CONFIG, OBJECTS, UPLOADS
 from ui.problems import HttpProblem, refuse
+from ui.security import client_address
 from ui.views import JobAnswer, JobView, StoredSubmission, job_json
 
 log = logging.getLogger(__name__)
@@ -54,7 +56,11 @@ async def create_job(request: web.Request) -> web.Response:
         spec = await with_kept(request, read_spec(as_dict(body.get("spec", {}))))
         stored = StoredSubmission.model_validate({**body, "spec": spec})
         message = Submit(
-            owner=request.app[CONFIG].owner, key=key, spec=stored.spec, bundle=stored.bundle
+            owner=who(request).name,
+            key=key,
+            spec=stored.spec,
+            bundle=stored.bundle,
+            address=client_address(request),
         )
         return submitted_answer(await submit(request.app, message))
     raise refuse(
@@ -77,7 +83,13 @@ async def create_from_upload(request: web.Request, key: str) -> web.Response:
         raise too_large(limit)
     async with upload_slot(request.app):
         spec, upload = await read_form(request)
-        message = Submit(owner=request.app[CONFIG].owner, key=key, spec=spec, upload=upload.name)
+        message = Submit(
+            owner=who(request).name,
+            key=key,
+            spec=spec,
+            upload=upload.name,
+            address=client_address(request),
+        )
         try:
             submitted = await submit(request.app, message, upload.size)
         except BaseException:

@@ -1,4 +1,5 @@
 // How does the page ask the server? Every failure is an Error with one sentence.
+import { signIn } from "./session.js";
 
 export class Refusal extends Error {
   constructor(problem) {
@@ -39,8 +40,10 @@ export async function askBytes(path, signal) {
 }
 
 function read(status, text) {
+  if (status === 204) return null;
   let value;
   try { value = JSON.parse(text); } catch { value = { title: `The server answered ${status}.` }; }
+  if (value.code === "not_signed_in" && document.body.dataset.page !== "sign-in") signIn();
   if (status >= 400) throw new Refusal(value);
   return value;
 }

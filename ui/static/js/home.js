@@ -5,6 +5,7 @@ import { bytes, count, duration, joinArguments, now, readEnvironment, splitArgum
 import { lookInto, readDrop, zipFolder } from "./bundle.js";
 import { bindKeys } from "./keys.js";
 import { startList } from "./list.js";
+import { maySubmit } from "./session.js";
 
 const form = $("submit");
 const field = (name) => form.elements[name];
@@ -277,10 +278,10 @@ field("arguments").addEventListener("input", () => {
   catch (error) { say($("arguments-hint"), error.message); }
 });
 
-bindDrop();
+if (maySubmit()) bindDrop();
 summarize();
 const list = startList();
-bindKeys({ "/": () => $("search").focus(), u: () => $("pick-zip").click(), j: () => list.move(1), k: () => list.move(-1) });
-offerSamples().catch(() => {});
+bindKeys({ "/": () => $("search").focus(), u: () => { if (maySubmit()) $("pick-zip").click(); }, j: () => list.move(1), k: () => list.move(-1) });
+if (maySubmit()) offerSamples().catch(() => {});
 const from = new URLSearchParams(location.search).get("from");
-if (from) cloneFrom(from).catch((error) => toast(error.message, true));
+if (from && maySubmit()) cloneFrom(from).catch((error) => toast(error.message, true));

@@ -5,6 +5,8 @@ import { reasonText } from "./format.js";
 import { currentOf, showAsked, showFacts, showHistory, showPhases, showQuote } from "./job_facts.js";
 import { bindKeys } from "./keys.js";
 import { Log } from "./log.js";
+import { mayRule, maySubmit } from "./session.js";
+import { bindSharing } from "./sharing.js";
 
 const id = $("job").dataset.job;
 const ENDED = new Set(["succeeded", "failed", "cancelled"]);
@@ -51,10 +53,10 @@ function showReason() {
 
 function showButtons() {
   const ended = ENDED.has(job.state);
-  $("cancel").hidden = ended;
+  $("cancel").hidden = ended || !mayRule();
   if (job.state === "cancelling") { $("cancel").disabled = true; $("cancel").textContent = "Cancelling…"; $("cancel").classList.remove("sure"); }
-  $("retry").hidden = !ended;
-  $("clone").hidden = false;
+  $("retry").hidden = !ended || !maySubmit();
+  $("clone").hidden = !maySubmit();
   $("clone").href = `/?from=${id}`;
 }
 
@@ -128,6 +130,7 @@ $("retry").addEventListener("click", retry);
 $("quote-place").addEventListener("click", (event) => { event.preventDefault(); if (quote) log.showQuote(quote); });
 $("id").addEventListener("click", () => navigator.clipboard?.writeText(id).then(() => toast("Copied.")));
 bindKeys(log.keys);
+bindSharing(id);
 setInterval(() => { if (job && !ENDED.has(job.state)) { showPhases(job); explain(); } }, 2000);
 $("log").log = log; // for extensions and tests: its panes and their rows
 

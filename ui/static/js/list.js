@@ -2,6 +2,7 @@
 import { $, chip, h, say } from "./dom.js";
 import { ask } from "./api.js";
 import { ago, count, duration, moment, now, reasonText } from "./format.js";
+import { maySubmit } from "./session.js";
 import { Socket } from "./socket.js";
 
 const GROUPS = [
@@ -12,6 +13,7 @@ const GROUPS = [
   ["failed", ["failed"]],
   ["cancelled", ["cancelled"]],
 ];
+const { user } = document.body.dataset;
 const PAGE = 50;
 const ENDED = new Set(["succeeded", "failed", "cancelled"]);
 
@@ -104,7 +106,7 @@ export function startList() {
     const why = ENDED.has(job.state) && job.state !== "succeeded" ? reasonText(job.reason, job.exit_code, null, job.detail) : "";
     return h("tr", { "data-job": job.id },
       h("td", { class: "state" }, chip(job.state)),
-      h("td", { class: "job" }, h("a", { class: "job-link", href: `/jobs/${job.id}` }, job.name), h("div", { class: "sub" }, h("span", { class: "mono" }, job.id), job.attempt > 1 ? ` · attempt ${job.attempt}` : "", job.pool !== "default" ? ` · pool ${job.pool}` : "", why ? ` · ${why}` : "")),
+      h("td", { class: "job" }, h("a", { class: "job-link", href: `/jobs/${job.id}` }, job.name), h("div", { class: "sub" }, h("span", { class: "mono" }, job.id), job.attempt > 1 ? ` · attempt ${job.attempt}` : "", job.owner !== user ? ` · by ${job.owner}` : "", job.pool !== "default" ? ` · pool ${job.pool}` : "", why ? ` · ${why}` : "")),
       h("td", { class: "worker-cell" }, job.worker ?? ""),
       h("td", { class: "submitted number", title: moment(job.submitted_at) }, ago(job.submitted_at)),
       h("td", { class: "took number" }, took(job)));
@@ -113,7 +115,7 @@ export function startList() {
   const took = (job) => (job.started_at ? duration((job.ended_at ?? now()) - job.started_at) : "");
 
   function showEmpty() {
-    const words = group === "all" && !text ? "No jobs yet. Drop a .zip above, or run the sample." : "No job fits this filter.";
+    const words = group === "all" && !text ? maySubmit() ? "No jobs yet. Drop a .zip above, or run the sample." : "No jobs yet." : "No job fits this filter.";
     say($("empty"), rows.size ? "" : words);
     $("list").hidden = rows.size === 0;
   }

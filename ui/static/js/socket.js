@@ -1,4 +1,5 @@
 // How does a WebSocket stay open through sleep, Wi-Fi and restarts?
+import { SIGNED_OUT, lookWhetherSignedIn, signIn } from "./session.js";
 
 const FIRST_PAUSE = 250;
 const LONGEST_PAUSE = 8000;
@@ -36,7 +37,14 @@ export class Socket {
       if (typeof event.data === "string") this.handlers.onText(JSON.parse(event.data), event.data.length);
       else this.handlers.onBytes?.(event.data);
     };
-    ws.onclose = () => { if (ws === this.ws) this.again(); };
+    let opened = false;
+    ws.addEventListener("open", () => { opened = true; });
+    ws.onclose = ({ code }) => {
+      if (ws !== this.ws) return;
+      if (code === SIGNED_OUT) { this.close(); signIn(); return; }
+      if (!opened) lookWhetherSignedIn(); // why a handshake was refused is not told
+      this.again();
+    };
   }
 
   again() {

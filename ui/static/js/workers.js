@@ -3,6 +3,7 @@ import { $, h, meter, say, toast } from "./dom.js";
 import { ask } from "./api.js";
 import { ago, bytes, count } from "./format.js";
 import { bindKeys } from "./keys.js";
+import { isAdmin } from "./session.js";
 
 const EVERY = 2000;
 const HOT = 0.9;
@@ -49,9 +50,9 @@ function card({ name, online, drain, aside, heard_at: heard, beat }, drift) {
       capacity.gpus ? gauge("GPUs", (capacity.gpus - free.gpus) / capacity.gpus, `${capacity.gpus - free.gpus} of ${capacity.gpus}`, false) : null),
     h("p", { class: "sub" }, `${bytes(load.disk_free)} of disk free · ${capacity.gpus ? load.gpus.join(", ") || count(capacity.gpus, "GPU") : "no GPU"}`),
     Object.keys(beat.labels).length ? h("div", { class: "labels" }, Object.entries(beat.labels).map(([key, value]) => h("span", { class: "label" }, value ? `${key}=${value}` : key))) : null,
-    held.length ? h("ul", { class: "held", "aria-label": "Jobs that it holds" }, held.slice(0, 20).map(({ job, attempt, phase }) => h("li", {}, h("a", { href: `/jobs/${job}`, class: "mono" }, job), ` ${phase || "held"}${attempt > 1 ? `, attempt ${attempt}` : ""}`))) : null,
+    held.length ? h("ul", { class: "held", "aria-label": "Jobs that it holds" }, held.slice(0, 20).map(({ job, attempt, phase }) => h("li", {}, job ? h("a", { href: `/jobs/${job}`, class: "mono" }, job) : "somebody else's job", ` ${phase || "held"}${attempt > 1 ? `, attempt ${attempt}` : ""}`))) : null,
     held.length > 20 ? h("p", { class: "sub" }, `and ${held.length - 20} more`) : null,
-    h("div", { class: "row" }, h("button", { type: "button", "data-drain": name, onclick: (event) => setDrain(name, !drain, event.target), title: drain ? "Take up new jobs again" : "Finish what it holds, take nothing new" }, drain ? "Take jobs again" : "Drain")));
+    !isAdmin() ? null : h("div", { class: "row" }, h("button", { type: "button", "data-drain": name, onclick: (event) => setDrain(name, !drain, event.target), title: drain ? "Take up new jobs again" : "Finish what it holds, take nothing new" }, drain ? "Take jobs again" : "Drain")));
 }
 
 const round = (value) => Math.round(value * 10) / 10;

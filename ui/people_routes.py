@@ -1,0 +1,215 @@
+"""Which addresses are about people: sign-in, accounts, tokens, shared links?"""
+
+from __future__ import annotations
+
+from schemas.access import Action
+from schemas.people import Principal
+from schemas.people_requests import (
+    MadeToken,
+    SessionList,
+    ShareList,
+    TokenList,
+    UserList,
+    UserView,
+)
+from ui.api import account, people, sharing
+from ui.operations import API, Operation, Query
+from ui.people_views import (
+    LifeBody,
+    Me,
+    PasswordBody,
+    ShareLink,
+    SignInBody,
+    SignInLink,
+    TokenBody,
+    UserBody,
+)
+
+NOTHING = ""
+EVERY = (Query("every", "1: everybody's; for admins."),)
+SIGN_IN = (
+    Operation(
+        "POST",
+        f"{API}/sign-in",
+        people.sign_in,
+        "Sign in by name and password, or by a one-time link; the session is a cookie.",
+        Me,
+        body=SignInBody,
+        problems=(401, 404, 422, 429, 503),
+        tag="account",
+        action=Action.OPEN,
+    ),
+    Operation(
+        "POST",
+        f"{API}/sign-out",
+        people.sign_out,
+        "End the session.",
+        NOTHING,
+        204,
+        problems=(503,),
+        tag="account",
+        action=Action.OPEN,
+    ),
+)
+ACCOUNT = (
+    Operation(
+        "GET",
+        f"{API}/me",
+        people.show_me,
+        "Who asks, and what they may do.",
+        Principal,
+        problems=(503,),
+        tag="account",
+        action=Action.SIGNED_IN,
+    ),
+    Operation(
+        "POST",
+        f"{API}/me/password",
+        account.set_password,
+        "Set one's own password; one's other sessions end.",
+        NOTHING,
+        204,
+        body=PasswordBody,
+        problems=(403, 422, 429, 503),
+        tag="account",
+        action=Action.SIGNED_IN,
+    ),
+    Operation(
+        "GET",
+        f"{API}/me/sessions",
+        account.list_sessions,
+        "List where one is signed in.",
+        SessionList,
+        problems=(503,),
+        tag="account",
+        action=Action.SIGNED_IN,
+    ),
+    Operation(
+        "POST",
+        f"{API}/me/sessions/end",
+        account.end_sessions,
+        "Sign out everywhere else.",
+        NOTHING,
+        204,
+        problems=(503,),
+        tag="account",
+        action=Action.SIGNED_IN,
+    ),
+)
+TOKENS = (
+    Operation(
+        "GET",
+        f"{API}/tokens",
+        account.list_tokens,
+        "List one's own tokens, without their secrets.",
+        TokenList,
+        query=EVERY,
+        problems=(503,),
+        tag="account",
+        action=Action.SIGNED_IN,
+    ),
+    Operation(
+        "POST",
+        f"{API}/tokens",
+        account.make_token,
+        "Make a token; its secret is told this once.",
+        MadeToken,
+        201,
+        body=TokenBody,
+        problems=(403, 422, 429, 503),
+        tag="account",
+        action=Action.SIGNED_IN,
+    ),
+    Operation(
+        "DELETE",
+        f"{API}/tokens/{{token}}",
+        account.revoke_token,
+        "Revoke a token; repeated, it is no error.",
+        NOTHING,
+        204,
+        problems=(403, 422, 503),
+        tag="account",
+        action=Action.SIGNED_IN,
+    ),
+)
+SHARES = (
+    Operation(
+        "GET",
+        f"{API}/jobs/{{job}}/shares",
+        sharing.list_shares,
+        "List the links by which a job is shared, without their secrets.",
+        ShareList,
+        problems=(404, 503),
+        tag="sharing",
+        action=Action.STOP_JOB,
+    ),
+    Operation(
+        "POST",
+        f"{API}/jobs/{{job}}/shares",
+        sharing.share_job,
+        "Make a link by which anybody sees this job, and nothing else.",
+        ShareLink,
+        201,
+        body=LifeBody,
+        problems=(404, 422, 429, 503),
+        tag="sharing",
+        action=Action.STOP_JOB,
+    ),
+    Operation(
+        "DELETE",
+        f"{API}/jobs/{{job}}/shares/{{share}}",
+        sharing.unshare_job,
+        "Make a link void; repeated, it is no error.",
+        NOTHING,
+        204,
+        problems=(404, 422, 503),
+        tag="sharing",
+        action=Action.STOP_JOB,
+    ),
+)
+PEOPLE = (
+    Operation(
+        "GET",
+        f"{API}/people",
+        people.list_people,
+        "List all users.",
+        UserList,
+        problems=(503,),
+        tag="people",
+        action=Action.ADMIN,
+    ),
+    Operation(
+        "PUT",
+        f"{API}/people/{{user}}",
+        people.put_person,
+        "Make a user, or change one.",
+        UserView,
+        body=UserBody,
+        problems=(404, 409, 422, 503),
+        tag="people",
+        action=Action.ADMIN,
+    ),
+    Operation(
+        "DELETE",
+        f"{API}/people/{{user}}",
+        people.remove_person,
+        "Remove a user: sessions, tokens and links are void at once, jobs stay.",
+        NOTHING,
+        204,
+        problems=(409, 422, 503),
+        tag="people",
+        action=Action.ADMIN,
+    ),
+    Operation(
+        "POST",
+        f"{API}/people/{{user}}/link",
+        people.make_link,
+        "Make a one-time sign-in link for a user; the one before is void.",
+        SignInLink,
+        body=LifeBody,
+        problems=(404, 422, 503),
+        tag="people",
+        action=Action.ADMIN,
+    ),
+)
+PEOPLE_OPERATIONS = (*SIGN_IN, *ACCOUNT, *TOKENS, *SHARES, *PEOPLE)

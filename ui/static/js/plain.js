@@ -1,0 +1,4 @@
+// A page that only stands there.
+import { bindKeys } from "./keys.js";
+
+bindKeys({});
