@@ -78,7 +78,7 @@ async def bound(host: str, port: int) -> list[socket.socket]:
 class Door:
     """Looks at the first byte of who comes: TLS goes to the application, plain text away."""
 
-    def __init__(self, server: web.Server[web.Request], shown: Shown) -> None:
+    def __init__(self, server: web.Server, shown: Shown) -> None:
         self._server = server
         self._shown = shown
         self._room = asyncio.Semaphore(GREETINGS_MOST)
