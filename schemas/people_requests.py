@@ -104,8 +104,8 @@ class SessionView(Message):
 
     id: str
     created_at: float
-    seen_at: float | None = None
-    """To the minute."""
+    seen_at: float
+    """Their last use, to a few minutes."""
     expires_at: float
     address: str = ""
     """Where they signed in from."""

@@ -70,6 +70,8 @@ class Session(Message):
     digest: str
     """sha256 of its secret."""
     by_link: bool = False
+    address: str = ""
+    """Where it began."""
     created_at: float
     seen_at: float
 

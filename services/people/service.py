@@ -12,7 +12,9 @@ from bus.connection import Bus
 from bus.serve import Route, serve
 from schemas.people_requests import (
     Check,
+    EndSessions,
     First,
+    ListSessions,
     ListShares,
     ListTokens,
     ListUsers,
@@ -64,6 +66,8 @@ def routes(desk: Desk, users: Users) -> dict[str, Route]:
         "check": Route(Check, checking.on_check, 1024),
         "sign_in": Route(SignIn, signing.on_sign_in),
         "sign_out": Route(SignOut, signing.on_sign_out),
+        "sessions": Route(ListSessions, signing.on_sessions),
+        "end_sessions": Route(EndSessions, signing.on_end_sessions),
         "set_password": Route(SetPassword, signing.on_set_password),
         "vouched": Route(Vouched, vouching.on_vouched),
         "users": Route(ListUsers, users.on_users),

@@ -7,7 +7,17 @@ from schemas.audit import Deed
 from schemas.ids import USER_NAME
 from schemas.message import Empty
 from schemas.people import Way
-from schemas.people_requests import SetPassword, SignedIn, SignIn, SignOut
+from schemas.people_requests import (
+    EndSessions,
+    ListSessions,
+    SessionList,
+    SessionView,
+    SetPassword,
+    SignedIn,
+    SignIn,
+    SignOut,
+)
+from services.people.book import Kept
 from services.people.checking import Checking, session_ends
 from services.people.desk import Desk, refused, until_won
 from services.people.kept import Link, Session, User, link_key, session_key, user_key
@@ -36,6 +46,24 @@ class Signing:
             await self._desk.note(Deed.SIGN_OUT, one.name, address=asked.address)
         return Empty()
 
+    async def on_sessions(self, asked: ListSessions, subject: str) -> SessionList:
+        who = await self._desk.asker(asked)
+        kept = await self._kept(who.name)
+        views = [self._view(key, one.value) for key, one in kept.items()]
+        now = self._desk.clock()
+        current = (view for view in views if view.expires_at > now)
+        return SessionList(
+            sessions=tuple(sorted(current, key=lambda view: view.seen_at, reverse=True))
+        )
+
+    async def on_end_sessions(self, asked: EndSessions, subject: str) -> Empty:
+        who = await self._desk.asker(asked)
+        if await self.end_sessions(who.name, but=who.key if who.way is Way.SESSION else ""):
+            await self._desk.note(
+                Deed.SIGN_OUT, who.name, who.name, "all other sessions", asked.address
+            )
+        return Empty()
+
     async def on_set_password(self, asked: SetPassword, subject: str) -> Empty:
         who = await self._desk.asker(asked)
         if who.way is not Way.SESSION:
@@ -60,8 +88,9 @@ class Signing:
         """A session with that secret; the same again where it has begun already."""
         now = self._desk.clock()
         session = Session(
-            user_id=user.id, digest=one.digest, by_link=way == "link", created_at=now, seen_at=now
-        )
+            user_id=user.id, digest=one.digest, by_link=way == "link", address=address,
+            created_at=now, seen_at=now,
+        )  # fmt: skip
         try:
             await self._make_room(user.name)
             await self._desk.book.write(session_key(user.name, one.id), session, 0)
@@ -76,10 +105,24 @@ class Signing:
         cookie = self._desk.maker.cookie(one)
         return SignedIn(cookie=cookie, principal=who, password=bool(user.password))
 
-    async def end_sessions(self, name: str, but: str = "") -> None:
-        for key in await self._desk.book.all(f"session.{name}", Session):
-            if key != session_key(name, but):
-                await self._desk.book.erase(key)
+    async def end_sessions(self, name: str, but: str = "") -> int:
+        """How many there were, but the one of that id."""
+        others = [key for key in await self._kept(name) if key != session_key(name, but)]
+        for key in others:
+            await self._desk.book.erase(key)
+        return len(others)
+
+    async def _kept(self, name: str) -> dict[str, Kept[Session]]:
+        return await self._desk.book.all(f"session.{name}", Session) if name else {}
+
+    def _view(self, key: str, session: Session) -> SessionView:
+        return SessionView(
+            id=key.rpartition(".")[2],
+            created_at=session.created_at,
+            seen_at=session.seen_at,
+            expires_at=session_ends(session, self._desk),
+            address=session.address,
+        )
 
     async def _by_password(self, asked: SignIn) -> SignedIn:
         good = USER_NAME.fullmatch(asked.name) and len(asked.password) <= LONGEST
@@ -144,7 +187,7 @@ class Signing:
         await self._desk.throttle.right(who.name, asked.address)
 
     async def _make_room(self, name: str) -> None:
-        kept = await self._desk.book.all(f"session.{name}", Session)
+        kept = await self._kept(name)
         oldest = sorted(kept, key=lambda key: kept[key].value.seen_at)
         for key in oldest[: max(0, len(oldest) - MOST_SESSIONS + 1)]:
             await self._desk.book.erase(key)
