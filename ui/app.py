@@ -47,7 +47,6 @@ from ui.row_logs import RowLogs
 from ui.searches import Searches
 from ui.security import add_headers, guard
 from ui.site import listening
-from ui.site import listening
 
 log = logging.getLogger(__name__)
 
