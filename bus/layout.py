@@ -125,17 +125,21 @@ PEOPLE = bucket("people", 256 * MEBIBYTE)
 SECRETS = bucket("secrets", 256 * MEBIBYTE)
 """Sealed by a key that lies elsewhere, by the service ``secrets``."""
 QUOTAS = bucket("quotas", 16 * MEBIBYTE)
+ENVIRONMENTS = bucket("environments", 64 * MEBIBYTE)
+"""Who builds which environment, and which are shared, by the service ``environments``."""
 AUDIT = Stream("AUDIT", (subjects.AUDIT_ALL,), 4 * GIBIBYTE, discard="old", frozen=True)
 """Who did what: about 20 million deeds, of which the oldest go when it is full."""
 BUNDLES = objects("bundles", 256 * GIBIBYTE)
 UPLOADS = objects("uploads", 64 * GIBIBYTE, lazy_sync=True)
 LOG_OBJECTS = objects("logs", 256 * GIBIBYTE)
 OUTPUTS = objects("outputs", 256 * GIBIBYTE)
+IMAGES = objects("images", 256 * GIBIBYTE, lazy_sync=True)
+"""Layers of built images: they can be built again."""
 
 STREAMS = (
     *(JOBS, LOGS, METRICS, AUDIT),
-    *(WORKERS, CLASSES, DRAINS, REQUESTS, IDENTITIES, PEOPLE, SECRETS, QUOTAS),
-    *(BUNDLES, UPLOADS, LOG_OBJECTS, OUTPUTS),
+    *(WORKERS, CLASSES, DRAINS, REQUESTS, IDENTITIES, PEOPLE, SECRETS, QUOTAS, ENVIRONMENTS),
+    *(BUNDLES, UPLOADS, LOG_OBJECTS, OUTPUTS, IMAGES),
 )
 
 

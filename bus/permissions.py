@@ -115,6 +115,7 @@ BORDER = (
     Crossing("bundles", request("upload", "fetch", "*")),
     Crossing("secrets", request("secrets", "open", "*")),
     Crossing("outputs", request("outputs", "*", "*")),
+    Crossing("environments", request("environments", "*", "*")),
     Crossing("enrolment", request("identity", "enrol", "*")),
     Crossing("renewal", request("identity", "renew", "*")),
     Crossing("commands", subjects.command("*"), kind="stream"),
@@ -251,6 +252,21 @@ MAIN_ROLES = (
         responds=ANSWER_SECONDS,
     ),
     Role(
+        "environments",
+        says=(
+            KNOWN,
+            "$O.images.C.*.*.*",
+            subjects.command("*", "share"),
+            f"{API}.STREAM.MSG.DELETE.KV_environments",
+        ),
+        hears=answers("environments"),
+        reads=("JOBS",),
+        keeps=("environments",),
+        stores=("images",),
+        never=durables(),
+        responds=ANSWER_SECONDS,
+    ),
+    Role(
         "ui",
         says=(
             KNOWN,
@@ -302,6 +318,7 @@ FLEET_ROLES = (
             request("upload", "fetch", NAME),
             request("secrets", "open", NAME),
             request("outputs", "*", NAME),
+            request("environments", "*", NAME),
             request("identity", "renew", NAME),
             f"{API}.CONSUMER.MSG.NEXT.{subjects.work_stream(POOL)}.*",
             f"$JS.ACK.{subjects.work_stream(POOL)}.*.*.*.*.*.*",
