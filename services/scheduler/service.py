@@ -230,7 +230,8 @@ class Scheduler:
 
         try:
             decision, record = await self._steps.take(report.job, decide)
-            if isinstance(decision, Step) and decision.fact is Fact.REINSTATED:
+            # More than once where another replica takes it for lost again meanwhile.
+            while isinstance(decision, Step) and decision.fact is Fact.REINSTATED:
                 log.warning("%s attempt %d goes on: it reports", report.job, report.attempt)
                 decision, record = await self._steps.take(report.job, decide)
         except NotFound:
