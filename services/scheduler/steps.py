@@ -90,9 +90,11 @@ class Steps:
         return own
 
     def _note(self, step: Step, sequence: int) -> None:
-        self._fold.apply(step.record, sequence, step.fact)
         self._written_at = time.monotonic()
+        # Where the answer comes after the follower was there, the fold knows more by now: the job
+        # may have ended and be forgotten.
         if sequence > self._followed:
+            self._fold.apply(step.record, sequence, step.fact)
             self._own.add(sequence)
         if Action.TIDY in step.actions:
             self.finish(step.record, Action.WITHDRAW_TICKET in step.actions)
