@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from schemas.quota import Quota
 from schemas.worker import LOG_RATE, LOG_TOTAL
 
 
@@ -26,6 +27,8 @@ class SchedulerConfig:
     log_rate: int = LOG_RATE
     log_total: int = LOG_TOTAL
     """What one attempt's log may get: bytes a second on average, bytes; 0 for no limit."""
+    quota: Quota = field(default_factory=Quota)
+    """Of users for whom nothing else was set; the upload service has to be told the same."""
     pools_log_rate: Mapping[str, int] = field(default_factory=dict)
     pools_log_total: Mapping[str, int] = field(default_factory=dict)
     """The same for single pools."""

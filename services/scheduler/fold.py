@@ -13,7 +13,7 @@ from bus.records import Stored
 from schemas.job import Fact, Record, State
 from schemas.worker import AttemptKey, Requirement
 from services.scheduler.health import Health
-from services.scheduler.policy import order, requirement
+from services.scheduler.policy import counts, keeps_place, order, requirement
 from services.scheduler.retries import BACKOFF_MOST
 from services.scheduler.transitions import waits_since
 
@@ -21,8 +21,9 @@ ENDED_ATTEMPTS = frozenset({Fact.RETRYING, Fact.SUCCEEDED, Fact.FAILED})
 
 Place = tuple[tuple[int, str], str]
 """Order and id of a waiting job."""
-Line = tuple[float, int, int]
-"""A requirement, as a key that is cheap to hash."""
+Line = tuple[float, int, int, str, bool]
+"""A requirement, as a key that is cheap to hash; the owner; whether they have their places
+already, whatever their owner's limit is."""
 
 
 @dataclass
@@ -30,7 +31,7 @@ class PoolJobs:
     """The live jobs of one pool, by what the policy asks of them."""
 
     lines: dict[Line, list[Place]] = field(default_factory=dict)
-    """Waiting jobs whose time has come, by requirement, in the order in which they go."""
+    """Waiting jobs whose time has come, each line in the order in which they go."""
     delayed: list[tuple[float, str]] = field(default_factory=list)
     """A heap of the other waiting jobs, with the time before which they do not go."""
     queued: dict[str, Requirement] = field(default_factory=dict)
@@ -46,6 +47,10 @@ class Fold:
         self.pools: defaultdict[str, PoolJobs] = defaultdict(PoolJobs)
         self.health = Health()
         self._workers: defaultdict[str, set[str]] = defaultdict(set)
+        self._places: dict[str, set[str]] = {}
+        """Owner to their jobs that count as running."""
+        self.freed = asyncio.Event()
+        """Set when one of an owner's places is free again; whoever waits for that clears it."""
         self.holding = asyncio.Event()
         """Set when a worker is given something; whoever waits for that clears it."""
         self._deadlines: list[tuple[float, str]] = []
@@ -77,8 +82,17 @@ class Fold:
         self._add(record)
         return True
 
+    def placed(self, owner: str) -> list[Record]:
+        """The owner's jobs that count as running, in all pools."""
+        return [self._jobs[job].record for job in self._places.get(owner, ())]
+
+    def owners(self, pool: str) -> set[str]:
+        """Those of whom a job waits there and may go."""
+        return {line[3] for line in self.pools[pool].lines}
+
     def lines(self, pool: str) -> list[Iterator[Record]]:
-        """Waiting jobs that may go, a line for each requirement; for use before the next step."""
+        """Waiting jobs that may go, a line for each requirement and owner; for use before the next
+        step."""
         return [
             (self._jobs[job].record for _, job in line) for line in self.pools[pool].lines.values()
         ]
@@ -143,6 +157,8 @@ class Fold:
         return current is not None and (current.number, current.worker) == (key.attempt, worker)
 
     def _add(self, record: Record) -> None:
+        if counts(record):
+            self._places.setdefault(record.owner, set()).add(record.id)
         pool = self.pools[record.spec.pool]
         current = record.current
         limit = record.spec.queue_timeout
@@ -161,6 +177,8 @@ class Fold:
             self.holding.set()
 
     def _drop(self, record: Record) -> None:
+        if counts(record):
+            self._leave(record)
         pool = self.pools[record.spec.pool]
         current = record.current
         if record.state is State.WAITING:
@@ -170,6 +188,12 @@ class Fold:
         if current is not None:
             self._workers[current.worker].discard(record.id)
 
+    def _leave(self, record: Record) -> None:
+        self._places[record.owner].discard(record.id)
+        if not self._places[record.owner]:
+            del self._places[record.owner]
+        self.freed.set()
+
 
 def delayed_until(record: Record) -> float | None:
     return record.not_before if record.state is State.WAITING else None
@@ -177,7 +201,8 @@ def delayed_until(record: Record) -> float | None:
 
 def line_of(record: Record) -> Line:
     resources = record.spec.resources
-    return resources.cpus, resources.memory, resources.gpus
+    kept = keeps_place(record)
+    return resources.cpus, resources.memory, resources.gpus, record.owner, kept
 
 
 def line_up(pool: PoolJobs, record: Record) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from schemas.job import Record
+from schemas.job import Record, State
 from schemas.worker import Capacity, Requirement, WorkerRecord
 from services.scheduler.retries import ANOTHER_FOR, failed_on
+from services.scheduler.transitions import returnable
 
 MARGIN = 2
 """Tickets beyond what is free in a pool: a slot never idles for want of one."""
@@ -149,13 +150,18 @@ def keep_for_another(record: Record, worker: str, view: PoolView, now: float) ->
     )
 
 
-def release(lines: Iterable[Iterable[Record]], view: PoolView) -> list[Record]:
-    """Those that go now. A line holds jobs of one requirement in the order in which they go.
+def release(
+    lines: Iterable[Iterable[Record]], view: PoolView, places: Mapping[str, int] | None = None
+) -> list[Record]:
+    """Those that go now. A line holds jobs of one owner and one requirement, in the order in which
+    they go; ``places`` says how many more of an owner may go, where that is limited.
 
-    A line whose first job does not fit anywhere now does not stop the others, and nothing behind
-    that job is looked at: the work grows with what goes and with the lines, not with who waits.
+    A line whose first job does not fit anywhere now does not stop those of another requirement, one
+    whose owner is at their limit stops nobody else, and nothing behind either is looked at: the
+    work grows with what goes and with the lines, not with who waits.
     """
-    room = room_of(view)
+    room, left = room_of(view), dict(places or {})
+    stuck: set[Requirement] = set()
     going: list[Record] = []
     heads: list[tuple[tuple[int, str], Record, Iterator[Record]]] = []
     for line in map(iter, lines):
@@ -163,10 +169,41 @@ def release(lines: Iterable[Iterable[Record]], view: PoolView) -> list[Record]:
     while heads and not room.full:
         _, record, line = heapq.heappop(heads)
         asked = requirement(record)
+        takes = 0 if keeps_place(record) else 1
+        if asked in stuck or left.get(record.owner, takes) < takes:
+            continue
         if could_ever(asked, view) and room.take(asked):
             going.append(record)
             push(heads, line)
+            if record.owner in left:
+                left[record.owner] -= takes
+        else:
+            stuck.add(asked)
     return going
+
+
+def counts(record: Record) -> bool:
+    """Whether it takes one of the places that its owner may have at one time: from when it is
+    handed out until its end."""
+    return record.state is State.QUEUED or record.state.held or keeps_place(record)
+
+
+def keeps_place(record: Record) -> bool:
+    """Whether it waits and has a place all the same: its lost attempt may come back and go on."""
+    return record.state is State.WAITING and returnable(record) is not None
+
+
+def limit_text(held: int, handed_out: int, limit: int) -> str:
+    """Why an owner's jobs wait; empty where they have a place left."""
+    if held + handed_out < limit:
+        return ""
+    if limit == 0:
+        return "your limit is that no job of yours runs"
+    jobs = "1 running job is" if held == 1 else f"{held} running jobs are"
+    if handed_out:
+        both = held + handed_out
+        jobs = f"{both} jobs that run or are about to are" if both > 1 else "job that is next is"
+    return f"your {jobs} your limit"
 
 
 def push(
@@ -185,13 +222,20 @@ def could_ever(asked: Requirement, view: PoolView) -> bool:
     return any(fits(asked, w.beat.capacity) for w in view.workers.values() if not resting(w))
 
 
-def explain(record: Record, view: PoolView, ahead: int, now: float) -> tuple[str, dict[str, str]]:
-    """One sentence on why the job does not run yet, and each worker's own reason."""
+def explain(
+    record: Record, view: PoolView, ahead: int, now: float, limit: str = ""
+) -> tuple[str, dict[str, str]]:
+    """One sentence on why the job does not run yet, and each worker's own reason.
+
+    ``limit`` is that of its owner's running jobs, where they are at it.
+    """
     pool = record.spec.pool
     asked = requirement(record)
     reasons = {name: worker_reason(asked, w, view) for name, w in sorted(view.workers.items())}
     if record.not_before is not None and record.not_before > now:
         return f"it is tried again in {record.not_before - now:.0f} s", reasons
+    if limit and record.state is State.WAITING and not keeps_place(record):
+        return limit, reasons
     if not view.workers:
         return f"no worker of pool {pool} is online", reasons
     if all(resting(w) for w in view.workers.values()):

@@ -12,19 +12,18 @@ from bus import subjects
 from bus.clock import LOOK_EVERY as CLOCK_SET
 from bus.clock import ServerClock
 from bus.connection import Bus
-from bus.errors import BusError, Corrupt, NotFound, Refused
+from bus.errors import BusError, Corrupt, NotFound
 from bus.follow import Delivery, follow
+from bus.quotas import QuotaTable
 from bus.records import read_change
 from bus.serve import Route, serve
 from schemas.job import Fact, Record, State
-from schemas.message import Empty, Message
-from schemas.problem import Problem
-from schemas.requests import Cancel, CancelAnswer, Drain, Explain, Explanation
+from schemas.quota import Kind, ListQuotas, SetQuota
+from schemas.requests import Cancel, Drain, Explain, Explanation
 from schemas.worker import (
     Beat,
     Claim,
     ClaimAnswer,
-    Command,
     Grant,
     Report,
     ReportAnswer,
@@ -35,6 +34,8 @@ from services.scheduler.classes import Classes
 from services.scheduler.config import SchedulerConfig
 from services.scheduler.effects import Effects
 from services.scheduler.fold import Fold
+from services.scheduler.orders import Orders
+from services.scheduler.places import Places
 from services.scheduler.retries import ANOTHER_AGAIN
 from services.scheduler.roster import Roster
 from services.scheduler.steps import Decision, Steps
@@ -68,11 +69,15 @@ class Scheduler:
         self._steps = Steps(bus, self._fold, self._clock, self._effects.follow)
         self._classes = Classes(bus, config.replicas)
         self._roster = Roster(bus, config, self._clock, self._fold.health.aside)
+        self._quotas = QuotaTable(bus, config.quota)
+        self._places = Places(bus, self._fold)
         self._dirty: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self._releasing: set[str] = set()
         self._any = asyncio.Event()
         parts = (self._fold, self._steps, self._classes, self._roster)
         self._beats = Beats(bus, config, parts, self._wake)
+        asked = (self._fold, self._steps, self._roster, self._quotas)
+        self._orders = Orders(bus, self._clock, asked, self._any)
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._tasks: asyncio.TaskGroup | None = None
 
@@ -80,13 +85,17 @@ class Scheduler:
         await self._clock.look()
         await self._classes.load()
         await self._roster.load()
+        await self._quotas.load()
+        await self._places.load()
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             tasks.create_task(self._follow_jobs())
             tasks.create_task(self._roster.listen(self._any))
             tasks.create_task(self._roster.listen_drains(self._any))
             tasks.create_task(self._classes.listen())
+            tasks.create_task(self._quotas.listen())
             tasks.create_task(self._wake_all())
+            tasks.create_task(self._pass_places_on())
             tasks.create_task(self._steps.trim())
             tasks.create_task(self._clock.keep())
             tasks.create_task(self._sweep())
@@ -95,12 +104,15 @@ class Scheduler:
             await serve(self._bus, self._routes(), "scheduler")
 
     def _routes(self) -> dict[str, Route]:
+        orders = self._orders
         return {
             subjects.claim("*", "*"): Route(Claim, self._on_claim),
             subjects.request("scheduler", "report", "*"): Route(Report, self._on_report),
-            subjects.request("scheduler", "cancel"): Route(Cancel, self._on_cancel),
-            subjects.request("scheduler", "drain"): Route(Drain, self._on_drain),
+            subjects.request("scheduler", "cancel"): Route(Cancel, orders.on_cancel),
+            subjects.request("scheduler", "drain"): Route(Drain, orders.on_drain),
             subjects.request("scheduler", "explain"): Route(Explain, self._on_explain),
+            subjects.request("scheduler", "quotas"): Route(ListQuotas, orders.on_quotas),
+            subjects.request("scheduler", "set-quota"): Route(SetQuota, orders.on_set_quota),
             subjects.BEATS_ALL: Route(Beat, self._beats.on_beat),
         }
 
@@ -110,6 +122,8 @@ class Scheduler:
         async for delivery in follow(self._bus, "JOBS", subjects.JOBS_ALL):
             if not self._known(delivery):
                 self._take_in(delivery)
+            if self._places.read(delivery):
+                self._any.set()
 
     def _known(self, delivery: Delivery) -> bool:
         """Our own step; but one that ended its job is taken in again after older facts of others.
@@ -147,6 +161,14 @@ class Scheduler:
             for pool in list(self._fold.pools):
                 self._wake(pool)
 
+    async def _pass_places_on(self) -> None:
+        """What an owner's job leaves may be for one of another pool."""
+        while True:
+            await self._fold.freed.wait()
+            self._fold.freed.clear()
+            if self._quotas.limits_anybody(Kind.RUNNING):
+                self._any.set()
+
     async def _release(self, pool: str, dirty: asyncio.Event) -> None:
         """Lets jobs go as room shows up; one pass takes in everything that happened before it."""
         while True:
@@ -159,11 +181,23 @@ class Scheduler:
 
     async def _release_now(self, pool: str) -> None:
         self._wake_later(pool, self._fold.come_due(pool, self._clock.now()))
-        going = policy.release(self._fold.lines(pool), self._view(pool))
+        places = self._left(pool)
+        going = policy.release(self._fold.lines(pool), self._view(pool), places)
+        for record in going:
+            if record.owner in places:
+                self._places.take(record)
+        going += self._places.again(pool)
         for start in range(0, len(going), RELEASES):
             async with asyncio.TaskGroup() as tasks:
                 for record in going[start : start + RELEASES]:
                     tasks.create_task(self._queue(record))
+
+    def _left(self, pool: str) -> dict[str, int]:
+        """How many more of each limited owner may go."""
+        if not self._quotas.limits_anybody(Kind.RUNNING):
+            return {}
+        owners = self._fold.owners(pool)
+        return self._places.left(owners, {owner: self._quotas.of(owner) for owner in owners})
 
     def _wake_later(self, pool: str, at: float | None) -> None:
         """One timer a pool: for the next retry whose time has not come."""
@@ -186,6 +220,7 @@ class Scheduler:
                 record.id, lambda newest, now: transitions.queue(newest, name, now)
             )
         except BusError as error:
+            self._places.failed(record.id, error)
             log.warning("%s could not be queued yet: %s", record.id, error)
 
     def _view(self, pool: str) -> policy.PoolView:
@@ -249,30 +284,6 @@ class Scheduler:
         except BusError as error:
             log.info("%s: a refused report is not in the timeline: %s", report.job, error)
 
-    async def _on_cancel(self, asked: Cancel, subject: str) -> CancelAnswer:
-        try:
-            _, record = await self._steps.take(
-                asked.job, lambda newest, now: transitions.cancel(newest, asked.by, now)
-            )
-        except NotFound as error:
-            raise Refused(no_job(asked.job)) from error
-        return CancelAnswer(record=record)
-
-    async def _on_drain(self, asked: Drain, subject: str) -> Message:
-        if asked.worker not in self._roster.online():
-            raise Refused(
-                Problem(
-                    code="no_such_worker",
-                    title="There is no such worker",
-                    status=404,
-                    detail=f"no worker named {asked.worker} is online",
-                )
-            )
-        await self._roster.drain(asked.worker, asked.drain)
-        await self._bus.publish(subjects.command(asked.worker, "drain"), Command(drain=asked.drain))
-        self._any.set()
-        return Empty()
-
     async def _on_explain(self, asked: Explain, subject: str) -> Explanation:
         stored = self._fold.get(asked.job)
         if stored is None or stored.record.state not in (State.WAITING, State.QUEUED):
@@ -280,7 +291,8 @@ class Scheduler:
         record = stored.record
         ahead = self._fold.ahead(record)
         view, now = self._view(record.spec.pool), self._clock.now()
-        text, workers = policy.explain(record, view, ahead, now)
+        limit = self._places.limit_text(record.owner, self._quotas.of(record.owner))
+        text, workers = policy.explain(record, view, ahead, now, limit)
         return Explanation(text=text, ahead=ahead, workers=workers)
 
     # ---- what time does
@@ -329,15 +341,6 @@ class Scheduler:
 def own(subject: str, worker: str) -> bool:
     """An agent's request ends in its own name: that is what its rights are tied to."""
     return subject.rsplit(".", 1)[1] == worker
-
-
-def no_job(job: str) -> Problem:
-    return Problem(
-        code="no_such_job",
-        title="There is no such job",
-        status=404,
-        detail=f"no job has the id {job}",
-    )
 
 
 def grant(record: Record, log_bound: tuple[int, int]) -> Grant:

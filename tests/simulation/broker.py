@@ -91,7 +91,7 @@ def key(subject: str) -> str:
 def stream_of(subject: str) -> str:
     if subject.startswith("$KV."):
         return "KV_" + subject.split(".")[1]
-    return "JOBS"
+    return "AUDIT" if subject.startswith("stoker.audit.") else "JOBS"
 
 
 class Broker:
@@ -105,6 +105,8 @@ class Broker:
             "JOBS": Stream(latest_only=False),
             **{f"KV_{n}": Stream(latest_only=True) for n in ("workers", "drains", "classes")},
             "KV_requests": Stream(latest_only=True),
+            "KV_quotas": Stream(latest_only=True),
+            "AUDIT": Stream(latest_only=False),
         }
         self.facts: list[JobFact] = []
         """All that was ever written to ``JOBS``."""

@@ -12,7 +12,7 @@ from bus import subjects
 from schemas.job import Fact, JobFact, Record, State
 from schemas.reason import Reason
 from schemas.worker import Report, ReportAnswer
-from services.scheduler import roster, service, transitions
+from services.scheduler import fold, places, policy, roster, service, transitions
 
 Mutant = Callable[[], AbstractContextManager[Any]]
 SCHEDULER = "services.scheduler"
@@ -108,6 +108,27 @@ def a_cancel_is_forgotten_when_the_attempt_ends() -> AbstractContextManager[Any]
     return mock.patch.object(transitions, "close", close)
 
 
+def nobody_looks_at_the_limits_of_owners() -> AbstractContextManager[Any]:
+    return mock.patch.object(places.Places, "left", return_value={})
+
+
+def the_place_of_a_lost_attempt_is_given_away() -> AbstractContextManager[Any]:
+    stack = contextlib.ExitStack()
+    for module in (policy, fold):
+        stack.enter_context(mock.patch.object(module, "keeps_place", return_value=False))
+    return stack
+
+
+def a_new_replica_hands_out_before_it_knows_what_is_out() -> AbstractContextManager[Any]:
+    truly = places.Places.load
+
+    async def load(self: Any) -> None:
+        await truly(self)
+        self._caught_up = True
+
+    return mock.patch.object(places.Places, "load", load)
+
+
 MUTANTS: tuple[Mutant, ...] = (
     a_superseded_attempt_may_end_its_job,
     tickets_are_never_published_again,
@@ -119,4 +140,6 @@ MUTANTS: tuple[Mutant, ...] = (
     nobody_is_told_to_stop,
     a_lost_attempt_is_not_tried_again,
     a_cancel_is_forgotten_when_the_attempt_ends,
+    nobody_looks_at_the_limits_of_owners,
+    the_place_of_a_lost_attempt_is_given_away,
 )

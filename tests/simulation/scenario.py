@@ -60,6 +60,7 @@ class Planned:
 
     id: str
     at: float
+    owner: str
     spec: JobSpec
     plan: Plan
     cancelled_at: float | None
@@ -75,6 +76,8 @@ class Scenario:
     weather: Weather
     skews: tuple[float, ...]
     """Seconds by which the clocks of replicas, then machines are off."""
+    running: int | None
+    """How many jobs of one owner may run."""
 
     @property
     def faults(self) -> set[Fault]:
@@ -91,6 +94,7 @@ def scenario(chance: random.Random) -> Scenario:
         happenings=happenings(chance, replicas, len(slots)),
         weather=weather(chance),
         skews=tuple(chance.uniform(-3600, 3600) for _ in range(replicas + len(slots))),
+        running=chance.choice((None, None, 1, 2)),
     )
 
 
@@ -111,6 +115,7 @@ def job(chance: random.Random, number: int) -> Planned:
     return Planned(
         id=f"job{number}",
         at=at,
+        owner="ben" if number % 3 == 2 else "ann",
         spec=JobSpec(
             resources=Resources(cpus=1, memory=1 << 30),
             grace=chance.choice((0.0, 1.0, 3.0)),

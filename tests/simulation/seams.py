@@ -15,9 +15,10 @@ from services.scheduler import fold, roster
 from tests.simulation.bus import follow
 from tests.simulation.loop import NODE, VirtualLoop
 
-CODED = ("bus.records", "bus.serve", "bus.tickets")
-STORED = ("services.scheduler.roster", "services.scheduler.classes")
-TIMED = (*STORED, "services.scheduler.beats", "services.scheduler.steps", "bus.clock")
+CODED = ("bus.audit", "bus.records", "bus.serve", "bus.tickets")
+KEPT = ("services.scheduler.roster", "services.scheduler.classes")
+STORED = (*KEPT, "bus.quotas")
+TIMED = (*KEPT, "services.scheduler.beats", "services.scheduler.steps", "bus.clock")
 FOLLOWED = (*STORED, "services.scheduler.service", "bus.kv")
 
 

@@ -30,6 +30,7 @@ def breaches(outcome: Outcome) -> list[str]:
     found += unrecorded(outcome, histories)
     found += judged_in_an_outage(outcome)
     found += leftovers(outcome)
+    found += beyond_the_limit(outcome)
     return found
 
 
@@ -115,6 +116,25 @@ def judged_in_an_outage(outcome: Outcome) -> Iterator[str]:
         last = written.record.timeline[-1].text
         if written.fact is not Fact.REFUSED and "was silent" in last:
             yield f"{written.record.id}: {last}, but only the broker was away"
+
+
+def beyond_the_limit(outcome: Outcome) -> Iterator[str]:
+    """An owner's jobs that are handed out or run are never more than their limit allows, and one
+    for each other replica, also of one that was killed while it handed out."""
+    limit = outcome.scenario.running
+    if limit is None:
+        return
+    killed = sum(one.fault is Fault.KILL_REPLICA for one in outcome.scenario.happenings)
+    most = limit + outcome.scenario.replicas - 1 + killed
+    placed: defaultdict[str, set[str]] = defaultdict(set)
+    for written in outcome.broker.facts:
+        record = written.record
+        if record.state is State.QUEUED or record.state.held:
+            placed[record.owner].add(record.id)
+        else:
+            placed[record.owner].discard(record.id)
+        if len(placed[record.owner]) > most:
+            yield f"{record.owner} has {len(placed[record.owner])} jobs out, at most {most} may be"
 
 
 def leftovers(outcome: Outcome) -> Iterator[str]:

@@ -13,6 +13,7 @@ from bus import subjects
 from bus.errors import BusError, Conflict
 from bus.headers import EXPECTED, EXPECTED_SUBJECT
 from schemas.job import Entry, Fact, JobFact, Record, State
+from schemas.quota import Quota
 from schemas.requests import Cancel, CancelAnswer
 from services.scheduler.config import SchedulerConfig
 from services.scheduler.service import Scheduler
@@ -83,6 +84,8 @@ class World:
     ) -> None:
         chance = random.Random(seed)
         self._scenario = scenario(chance)
+        quota = Quota(running=self._scenario.running)
+        self._config = SchedulerConfig(lost_after=LOST_AFTER, quota=quota)
         self._habits = habits or Habits()
         self._loop = VirtualLoop()
         self._broker = Broker(self._loop, EPOCH)
@@ -162,7 +165,7 @@ class World:
         """Started again by its supervisor where it could not begin."""
         while not node.dead:
             try:
-                await Scheduler(self._bus(node), SchedulerConfig(lost_after=LOST_AFTER)).run()  # type: ignore[arg-type]
+                await Scheduler(self._bus(node), self._config).run()  # type: ignore[arg-type]
             except* BusError:
                 await asyncio.sleep(1.0)
 
@@ -185,7 +188,7 @@ class World:
         await asyncio.sleep(job.at)
         at = EPOCH + self._loop.now
         record = Record(
-            id=job.id, owner="me", spec=job.spec, bundle="b", state=State.WAITING,
+            id=job.id, owner=job.owner, spec=job.spec, bundle="b", state=State.WAITING,
             submitted_at=at, changed_at=at, timeline=(Entry(fact=Fact.SUBMITTED, at=at),),
         )  # fmt: skip
         headers = {EXPECTED: "0", EXPECTED_SUBJECT: subjects.job(job.id)}
