@@ -101,8 +101,15 @@ async def close_sockets(app: web.Application) -> None:
 @asynccontextmanager
 async def serving(bus: Bus, config: UiConfig) -> AsyncIterator[str]:
     """Serves as long as the context lasts; gives the page's address."""
+    async with served(build_app(bus, config)) as address:
+        yield address
+
+
+@asynccontextmanager
+async def served(app: web.Application) -> AsyncIterator[str]:
+    config = app[CONFIG]
     runner = web.AppRunner(
-        build_app(bus, config),
+        app,
         access_log=None,
         shutdown_timeout=SHUTDOWN_SECONDS,
         read_bufsize=READ_BUFFER,

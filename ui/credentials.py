@@ -19,6 +19,8 @@ MOST_SHARES = 8
 LONGEST = 512
 """Characters of a cookie or a token."""
 BEARER = "bearer"
+BETWEEN = "~"
+"""Stands in no secret, and needs no quotes in a cookie."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ def bearer_of(request: web.Request) -> str | None:
 
 def shares_of(request: web.Request) -> list[str]:
     text = request.cookies.get(cookie_name(request, SHARES_COOKIE), "")
-    return [value for value in text.split(".")[:MOST_SHARES] if fits(value)]
+    return [value for value in text.split(BETWEEN)[:MOST_SHARES] if fits(value)]
 
 
 def fits(value: str) -> bool:
@@ -87,7 +89,7 @@ def keep_session(request: web.Request, response: web.StreamResponse, value: str)
 
 def keep_share(request: web.Request, response: web.StreamResponse, value: str) -> None:
     kept = [value, *(other for other in shares_of(request) if other != value)]
-    keep(request, response, SHARES_COOKIE, ".".join(kept[:MOST_SHARES]), SHARES_SECONDS)
+    keep(request, response, SHARES_COOKIE, BETWEEN.join(kept[:MOST_SHARES]), SHARES_SECONDS)
 
 
 def keep(
