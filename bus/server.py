@@ -81,7 +81,7 @@ class ServerConfig:
     """Acknowledge a message only when it is on the disk."""
     max_payload: int = 1 << 20
     """Bytes."""
-    max_store: int = 1 << 40
+    max_store: int = 2 << 40
     """Bytes that JetStream may use in all; the streams have bounds of their own."""
     max_memory: int = 256 << 20
     heap: int = 72 << 20
