@@ -6,7 +6,7 @@ import json
 import os
 import tomllib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +19,9 @@ LOST_AFTER = 30.0
 LOST_AFTER_LEAST, LOST_AFTER_MOST = 1.0, 86_400.0
 """Seconds of a worker's silence after which its jobs are lost."""
 ADDRESS_FILE = "up.json"
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+LINK_FILE = "sign-in.url"
+"""With the one-time link of the first admin."""
 KEYS = "identities"
 """Folder with the keys of the bus, in the data folder."""
 SECRET_KEYS = "secrets.key"
@@ -50,12 +53,24 @@ def data_folder(asked: Path | None = None) -> Path:
     return Path(base).expanduser().absolute() / "stoker"
 
 
+def page_url() -> str:
+    """That of a ``stoker up`` of this machine where one runs; else where one would."""
+    address = read_address(data_folder())
+    return address.url if address else f"http://127.0.0.1:{PORT}"
+
+
 def nats_servers(asked: str | None) -> tuple[str, ...]:
     """From a list with commas; else of a running ``stoker up``; else the default."""
     if asked:
         return tuple(part.strip() for part in asked.split(",") if part.strip())
     address = read_address(data_folder())
     return (address.nats if address else f"nats://127.0.0.1:{NATS_PORT}",)
+
+
+def nats_authority(asked: Path | None, nats: str | None) -> Path | None:
+    """The file that was named; else, of a running ``stoker up``, that of who vouches for it."""
+    address = None if asked or nats else read_address(data_folder())
+    return Path(address.authority) if address and address.authority else asked
 
 
 def nats_credentials(asked: Path | None, nats: str | None, role: str = "admin") -> Path | None:
@@ -73,20 +88,30 @@ class Address:
     url: str
     nats: str
     pid: int
+    certificate: str = ""
+    """File of what the page shows; empty for plain HTTP."""
+    authority: str = ""
+    """File of who vouches for NATS; empty where it speaks plainly, or by somebody well known."""
+    outside: tuple[str, ...] = ()
+    """Where other machines reach NATS."""
+    plain: tuple[str, ...] = ()
+    """What other machines reach without TLS: ``page``, ``nats``."""
 
 
 def write_address(data: Path, address: Address) -> None:
     file = data / ADDRESS_FILE
     fresh = file.with_suffix(".new")
-    fresh.write_text(json.dumps({"url": address.url, "nats": address.nats, "pid": address.pid}))
+    fresh.write_text(json.dumps(asdict(address)))
     fresh.replace(file)
 
 
 def read_address(data: Path) -> Address | None:
     """None where nothing runs there."""
     try:
-        address = Address(**json.loads((data / ADDRESS_FILE).read_text()))
-    except (OSError, ValueError, TypeError):
+        table = json.loads((data / ADDRESS_FILE).read_text())
+        lists = {name: tuple(table.get(name) or ()) for name in ("outside", "plain")}
+        address = Address(**{**table, **lists})
+    except (OSError, ValueError, TypeError, AttributeError):
         return None
     try:
         os.kill(address.pid, 0)
@@ -167,6 +192,16 @@ def log_bounds(flag: str, entries: Iterable[str]) -> dict[str, int]:
         return 0 if text in ("0", "none") else parse_size(text)
 
     return by_pool(flag, entries, read)
+
+
+def duration(flag: str, asked: str | None) -> float | None:
+    """Seconds; None where nothing was said."""
+    from schemas.spec import parse_duration
+
+    try:
+        return None if asked is None else parse_duration(asked)
+    except ValueError as error:
+        raise StokerError(f"{flag} {asked}: {error}") from error
 
 
 def labels(entries: list[str]) -> dict[str, str]:

@@ -33,10 +33,9 @@ def doctor(
     from dataclasses import asdict
 
     from stoker.checks import Where, checks
-    from stoker.client import DEFAULT_URL
 
     found = config.nats_credentials(credentials, nats)
-    where = Where(server or DEFAULT_URL, config.nats_servers(nats), found)
+    where = Where(server or config.page_url(), config.nats_servers(nats), found)
     made = checks(config.data_folder(data), port, nats_server, where)
     if as_json:
         show_json([asdict(check) for check in made])
