@@ -206,3 +206,5 @@ class Command(Message):
     stop: tuple[Stop, ...] = ()
     classes: tuple[ClassRecord, ...] = ()
     drain: bool | None = None
+    share: tuple[str, ...] = ()
+    """Keys of environments that it built and that others wait for."""
