@@ -28,6 +28,14 @@ class Refused(StokerError):
         self.field = field
 
 
+class NotSignedIn(Refused):
+    """The server wants to know who asks."""
+
+    def __init__(self, url: str, shown: bool) -> None:
+        said = f"{url} does not take that token (any more)" if shown else f"{url} asks who you are"
+        super().__init__(401, "not_signed_in", f"{said}; sign in with: stoker login {url}")
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """A job as last heard. ``raw`` is all that the server said of it."""

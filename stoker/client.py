@@ -19,6 +19,7 @@ from stoker.answers import (
     LogPiece,
     LogRows,
     LogWindow,
+    NotSignedIn,
     Refused,
     StokerError,
     Unreachable,
@@ -28,6 +29,7 @@ from stoker.answers import (
     read_rows,
     read_worker,
 )
+from stoker.keeping import token_for
 from stoker.packing import PackingError, plan, write_zip
 from stoker.transport import Progress, Transport, Upload, checked_url
 
@@ -38,6 +40,7 @@ __all__ = (
     "JobPage",
     "LogPiece",
     "LogRows",
+    "NotSignedIn",
     "PackingError",
     "Refused",
     "StokerError",
@@ -60,9 +63,12 @@ class Client:
             ...
     """
 
-    def __init__(self, url: str | None = None, *, timeout: float = 30.0) -> None:
+    def __init__(
+        self, url: str | None = None, *, timeout: float = 30.0, token: str | None = None
+    ) -> None:
+        """Without a token it takes the one that goes with the address (``stoker.keeping``)."""
         self.url = checked_url(url or os.environ.get("STOKER_URL") or DEFAULT_URL)
-        self.transport = Transport(self.url, timeout)
+        self.transport = Transport(self.url, timeout, token or token_for(self.url))
 
     def __enter__(self) -> Client:
         return self
@@ -236,7 +242,7 @@ class Client:
         """
         from stoker.following import followed
 
-        for event in followed(self.url, job, after):
+        for event in followed(self.url, job, after, token=self.transport.token):
             if event is not None:
                 yield event
 

@@ -12,7 +12,17 @@ from typing import Any
 
 import aiohttp
 
-from stoker.answers import Gap, Job, LogPiece, Refused, StokerError, read_job, read_problem
+from stoker.answers import (
+    Gap,
+    Job,
+    LogPiece,
+    NotSignedIn,
+    Refused,
+    StokerError,
+    read_job,
+    read_problem,
+)
+from stoker.transport import UNAUTHORIZED, bearer
 
 BACKLOG = 256
 """Events that wait for a slow reader before the socket is no longer read."""
@@ -27,12 +37,14 @@ FINAL = frozenset({400, 401, 403, 404, 410, 422})
 Event = LogPiece | Gap | Job
 
 
-async def follow(url: str, job: str, after: str = "0.0.0") -> AsyncGenerator[Event, None]:
+async def follow(
+    url: str, job: str, after: str = "0.0.0", token: str | None = None
+) -> AsyncGenerator[Event, None]:
     """Reconnects at the cursor that it has reached, for as long as it is read."""
     pause = FIRST_PAUSE
     line = Line(after)
     timeout = aiohttp.ClientTimeout(total=None, connect=CONNECT)
-    async with aiohttp.ClientSession(timeout=timeout) as session:
+    async with aiohttp.ClientSession(timeout=timeout, headers=bearer(token)) as session:
         while not line.over:
             try:
                 async for event in line.events(session, f"{url}/api/v1/jobs/{job}/log/ws"):
@@ -40,7 +52,7 @@ async def follow(url: str, job: str, after: str = "0.0.0") -> AsyncGenerator[Eve
                     yield event
             except aiohttp.WSServerHandshakeError as error:
                 if error.status in FINAL:
-                    raise refused(error, job) from error
+                    raise refused(error, job, url, token) from error
             except (aiohttp.ClientError, OSError, TimeoutError):
                 pass
             if not line.over:
@@ -48,7 +60,11 @@ async def follow(url: str, job: str, after: str = "0.0.0") -> AsyncGenerator[Eve
                 pause = min(LONGEST_PAUSE, pause * 2)
 
 
-def refused(error: aiohttp.WSServerHandshakeError, job: str) -> Refused:
+def refused(
+    error: aiohttp.WSServerHandshakeError, job: str, url: str, token: str | None
+) -> Refused:
+    if error.status == UNAUTHORIZED:
+        return NotSignedIn(url, bool(token))
     detail = f"there is no job {job}" if error.status == 404 else error.message
     return Refused(error.status, f"http_{error.status}", detail)
 
@@ -122,13 +138,17 @@ def read_piece(frame: bytes) -> LogPiece:
 
 
 def followed(
-    url: str, job: str, after: str, patience: float | None = None
+    url: str,
+    job: str,
+    after: str,
+    patience: float | None = None,
+    token: str | None = None,
 ) -> Iterator[Event | None]:
     """``follow`` for callers without an event loop, or inside a notebook's.
 
     With ``patience`` it yields None whenever nothing came for so many seconds.
     """
-    channel = Channel(url, job, after)
+    channel = Channel(follow(url, job, after, token))
     thread = threading.Thread(target=channel.run, name="stoker-follow", daemon=True)
     thread.start()
     try:
@@ -141,8 +161,8 @@ def followed(
 class Channel:
     """A thread's event loop on one side, a plain iterator on the other."""
 
-    def __init__(self, url: str, job: str, after: str) -> None:
-        self.source = follow(url, job, after)
+    def __init__(self, source: AsyncGenerator[Event, None]) -> None:
+        self.source = source
         self.queue: queue.Queue[Event | Exception | None] = queue.Queue(BACKLOG)
         self.stopped = threading.Event()
         self.loop = asyncio.new_event_loop()

@@ -14,7 +14,7 @@ from bus.tokens import identity_of
 from stoker import config, places
 from stoker.answers import StokerError
 
-SERVICES = ("upload", "scheduler", "archive", "catalog", "secrets")
+SERVICES = ("upload", "scheduler", "archive", "catalog", "secrets", "people")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,9 @@ class PageFlags:
     """0 for any free one."""
     hosts: tuple[str, ...] = ()
     """More names under which it may be opened."""
+    sign_in: bool = True
+    owner: str = "local"
+    """Whose jobs are submitted where nobody signs in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,10 @@ class ServiceFlags:
     """The folder of the bus's keys, for ``identity`` alone."""
     secret_keys: Path | None = None
     """The file of keys that lock secrets, for ``secrets`` alone."""
+    admin: str = ""
+    """Name of the admin of a first start, for ``people``; empty: ``stoker up`` asks for it."""
+    page: str = ""
+    """The page's address, for that admin's sign-in link."""
     replicas: int = 1
     """Of the streams that it makes."""
     lost_after: float = config.LOST_AFTER
@@ -120,6 +127,17 @@ async def secrets(bus: Bus, flags: ServiceFlags) -> None:
     await run(bus, SecretsConfig(flags.secret_keys, identified))
 
 
+async def people(bus: Bus, flags: ServiceFlags) -> None:
+    from services.people.config import PeopleConfig
+    from services.people.service import run
+
+    kept = folder(flags.data, "people") if flags.admin else None
+    settings = PeopleConfig(
+        first=flags.admin, link_file=kept and kept / config.LINK_FILE, page=flags.page
+    )
+    await run(bus, settings)
+
+
 async def identity(bus: Bus, flags: ServiceFlags) -> None:
     from services.identity.config import IdentityConfig
     from services.identity.service import run
@@ -135,6 +153,7 @@ RUNNERS: Mapping[str, Callable[[Bus, ServiceFlags], Awaitable[None]]] = {
     "archive": archive,
     "catalog": catalog,
     "secrets": secrets,
+    "people": people,
     "identity": identity,
 }
 
@@ -155,6 +174,8 @@ async def run_ui(bus: Bus, flags: PageFlags, on_ready: Callable[[str], None] | N
         host=flags.host,
         port=flags.port,
         hosts=flags.hosts,
+        sign_in=flags.sign_in,
+        owner=flags.owner,
         examples=places.examples(),
         version=stoker.__version__,
     )

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import aclosing
 from pathlib import Path
 
+from rich.text import Text
+
 from bus.errors import BusError
 from stoker import exits, places
 from stoker.answers import Job, StokerError
@@ -22,7 +24,6 @@ from stoker.logfile import keep_log
 from stoker.stack import Stack, UpConfig, private_folder, running
 from stoker.terminal import console, outcome, say
 
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 SUBMIT_SECONDS = 60.0
 COUNT_SECONDS = 2.0
 
@@ -67,7 +68,7 @@ async def session(asked: UpConfig, browser: bool, demo: bool, once: bool) -> int
             second.stack = stack
             show_panel(asked, stack)
             if browser:
-                await asyncio.to_thread(open_page, stack.url)
+                await asyncio.to_thread(open_page, stack.welcome.link or stack.url)
             if demo:
                 code = await demonstrated(stack, stop)
             if not (demo and once):
@@ -116,13 +117,12 @@ def stopping(stop: asyncio.Event) -> Iterator[Second]:
 def show_panel(asked: UpConfig, stack: Stack) -> None:
     from rich.panel import Panel
     from rich.table import Table
-    from rich.text import Text
 
     rows = Table.grid(padding=(0, 2))
     rows.add_column(style="dim")
     rows.add_column(overflow="fold")
     rows.add_row("page", Text(stack.url, "bold cyan"))
-    rows.add_row("sign in", sign_in(asked))
+    rows.add_row("sign in", sign_in(asked, stack))
     rows.add_row("jobs", told_runtime(stack.runtime))
     rows.add_row("nats", Text(stack.nats))
     rows.add_row("data", Text(short(stack.data)))
@@ -131,10 +131,19 @@ def show_panel(asked: UpConfig, stack: Stack) -> None:
     console(stderr=True).print(panel)
 
 
-def sign_in(asked: UpConfig) -> str:
-    if asked.page.host in LOOPBACK:
-        return "not needed: only this machine reaches the page"
-    return "[bold yellow]none: whoever reaches this address can run code on this machine[/]"
+def sign_in(asked: UpConfig, stack: Stack) -> str | Text:
+    """The link itself for a person at a terminal only: what a log keeps is no secret."""
+    if not asked.page.sign_in:
+        return "[bold yellow]off: whoever uses this machine is an admin of this Stoker[/]"
+    welcome = stack.welcome
+    if not welcome.link:
+        again = f"with your password; for a link: stoker user link {welcome.user}"
+        return again if welcome.token else "on the page"
+    if sys.stderr.isatty():
+        return Text.assemble(
+            (welcome.link, "bold cyan"), f"\nonce, within 15 min, as {welcome.user}"
+        )
+    return f"once, within 15 min, by the link in {short(welcome.link_file or stack.data)}"
 
 
 def told_runtime(runtime: str) -> str:
@@ -159,7 +168,7 @@ async def told_running(stack: Stack) -> str:
     """What goes on after the end of this process."""
     try:
         async with asyncio.timeout(COUNT_SECONDS):
-            counts = (await asyncio.to_thread(Client(stack.url).jobs, limit=1)).counts
+            counts = (await asyncio.to_thread(client_of(stack).jobs, limit=1)).counts
     except (StokerError, TimeoutError):
         return "Stopping."
     held = sum(counts.get(state, 0) for state in ("starting", "running", "cancelling"))
@@ -170,9 +179,13 @@ async def told_running(stack: Stack) -> str:
     return f"Stopping. {held} jobs go on by themselves; the next stoker up takes them over."
 
 
+def client_of(stack: Stack) -> Client:
+    return Client(stack.url, token=stack.welcome.token)
+
+
 async def demonstrated(stack: Stack, stop: asyncio.Event) -> int:
     """Submits the example and shows its log; 130 where Ctrl-C came first."""
-    client = Client(stack.url)
+    client = client_of(stack)
     folder = places.examples() / "digits"
     async with asyncio.timeout(SUBMIT_SECONDS):
         job = await asyncio.to_thread(client.submit, folder, key=secrets.token_hex(16))
@@ -194,11 +207,11 @@ async def shown(stack: Stack, job: str) -> Job:
     from stoker.following import follow
 
     printer = Printer()
-    async with aclosing(follow(stack.url, job)) as events:
+    async with aclosing(follow(stack.url, job, token=stack.welcome.token)) as events:
         async for event in events:
             printer.show(event)
     printer.finish()
-    return await asyncio.to_thread(Client(stack.url).wait, job, SUBMIT_SECONDS)
+    return await asyncio.to_thread(client_of(stack).wait, job, SUBMIT_SECONDS)
 
 
 def end_of(job: Job, stack: Stack) -> int:

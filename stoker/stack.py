@@ -17,10 +17,11 @@ from bus.connection import Bus
 from bus.layout import declare
 from bus.link import BusConfig
 from bus.server import EmbeddedServer, ServerConfig, nats_server
-from stoker import agents, config, own_worker, parts, ports
+from stoker import agents, config, keeping, own_worker, parts, ports
 from stoker.agent_process import run_agent_process
 from stoker.answers import StokerError
 from stoker.supervise import Part, supervise
+from stoker.welcome import Welcome, clear, owner_of, welcomed
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +51,8 @@ class Stack:
     data: Path
     runtime: str
     server: EmbeddedServer
+    welcome: Welcome
+    """How its owner gets in."""
 
 
 @asynccontextmanager
@@ -57,7 +60,8 @@ async def running(asked: UpConfig) -> AsyncIterator[Stack]:
     """Everything, from when its page answers; it stops when the context is left."""
     private_folder(asked.data)
     end_orphan(asked.data)
-    page = replace(asked.page, port=ports.page_port(asked.page.host, asked.page.port))
+    owner = owner_of(asked.data)
+    page = replace(asked.page, port=ports.page_port(asked.page.host, asked.page.port), owner=owner)
     server_config = ServerConfig(
         data=asked.data / "nats",
         port=ports.nats_port(asked.nats_port),
@@ -76,7 +80,9 @@ async def running(asked: UpConfig) -> AsyncIterator[Stack]:
             made.append(agent_part(asked.data, worker, agent))
             work = group.create_task(supervise(made))
             try:
-                stack = Stack(await page_of(ready), server.url, asked.data, agent.runtime, server)
+                url = await page_of(ready)
+                welcome = await let_in(asked, users, url)
+                stack = Stack(url, server.url, asked.data, agent.runtime, server, welcome)
                 write_files(stack)
                 yield stack
             finally:
@@ -96,6 +102,19 @@ async def page_of(ready: asyncio.Future[str]) -> str:
     except TimeoutError:
         raise StokerError(
             f"the page does not answer after {READY_SECONDS:.0f} s; the log says why"
+        ) from None
+
+
+async def let_in(asked: UpConfig, users: Users, url: str) -> Welcome:
+    if not asked.page.sign_in:
+        clear(asked.data)
+        return Welcome(owner_of(asked.data))
+    try:
+        async with asyncio.timeout(READY_SECONDS):
+            return await welcomed(users.bus("ui"), asked.data, url)
+    except TimeoutError:
+        raise StokerError(
+            f"nobody can sign in after {READY_SECONDS:.0f} s; the log says why"
         ) from None
 
 
@@ -149,6 +168,7 @@ def private_folder(data: Path) -> None:
 
 def write_files(stack: Stack) -> None:
     config.write_address(stack.data, config.Address(stack.url, stack.nats, os.getpid()))
+    keeping.note_here(stack.url, stack.data)
     (stack.data / "nats.pid").write_text(json.dumps(stack.server.pid))
 
 

@@ -9,12 +9,12 @@ import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from stoker.answers import Refused, StokerError, Unreachable, read_problem
+from stoker.answers import NotSignedIn, Refused, StokerError, Unreachable, read_problem
 
 PART = 256 * 1024
 """Bytes of a file that are read and sent at a time."""
@@ -23,6 +23,7 @@ REFUSED_TRIES = 2
 """Where nobody listens: a restart takes a moment, but a person who forgot ``stoker up`` waits."""
 FIRST_PAUSE = 0.3
 """Seconds; doubled after each try."""
+UNAUTHORIZED = 401
 TRY_AGAIN = frozenset({429, 502, 503, 504})
 LARGEST_ANSWER = 64 << 20
 CHECKED_A_SECOND = 2 << 20
@@ -76,6 +77,8 @@ class Transport:
     url: str
     timeout: float = 30.0
     """Seconds without a byte after which a request is given up."""
+    token: str | None = field(default=None, repr=False)
+    """Who asks."""
 
     def get(self, path: str) -> Any:
         return self.repeated(lambda: self.once("GET", path, b"", {}))
@@ -85,6 +88,14 @@ class Transport:
         headers = {"Content-Type": "application/json", **key_header(key)}
         body = json.dumps(dict(value)).encode()
         return self.repeated(lambda: self.once("POST", path, body, headers))
+
+    def put(self, path: str, value: Mapping[str, Any]) -> Any:
+        headers = {"Content-Type": "application/json"}
+        body = json.dumps(dict(value)).encode()
+        return self.repeated(lambda: self.once("PUT", path, body, headers))
+
+    def delete(self, path: str) -> Any:
+        return self.repeated(lambda: self.once("DELETE", path, b"", {}))
 
     def upload(self, path: str, upload: Upload, key: str) -> Any:
         boundary = f"stoker-{secrets.token_hex(16)}"
@@ -126,7 +137,7 @@ class Transport:
         with self.answer(method, path, body, headers, patience) as answer:
             data = answer.read(LARGEST_ANSWER)
         if answer.status >= 300:
-            raise refusal(answer.status, data)
+            raise self.refusal(answer.status, data)
         return json.loads(data) if data else {}
 
     def frame(self, path: str) -> bytes:
@@ -150,7 +161,7 @@ class Transport:
         """The body of a GET, part by part."""
         with self.answer("GET", path, b"", {}) as answer:
             if answer.status >= 300:
-                raise refusal(answer.status, answer.read(LARGEST_ANSWER))
+                raise self.refusal(answer.status, answer.read(LARGEST_ANSWER))
             while part := answer.read1(PART):
                 yield part
 
@@ -167,12 +178,18 @@ class Transport:
         try:
             # A server that refuses a body early has answered already: that is read next.
             with suppress(BrokenPipeError, ConnectionResetError):
-                connection.request(method, path, body=body, headers=dict(headers))
+                sent = {**headers, **bearer(self.token)}
+                connection.request(method, path, body=body, headers=sent)
             yield connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
             raise Unreachable(f"no answer from {self.url} ({told(error)})") from error
         finally:
             connection.close()
+
+    def refusal(self, status: int, data: bytes) -> Refused:
+        if status == UNAUTHORIZED:
+            return NotSignedIn(self.url, bool(self.token))
+        return refusal(status, data)
 
     def connection(self, timeout: float) -> http.client.HTTPConnection:
         parts = urlsplit(self.url)
@@ -181,6 +198,10 @@ class Transport:
             context = ssl.create_default_context()
             return http.client.HTTPSConnection(host, port, timeout=timeout, context=context)
         return http.client.HTTPConnection(host, port, timeout=timeout)
+
+
+def bearer(token: str | None) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"} if token else {}
 
 
 def key_header(key: str | None) -> dict[str, str]:

@@ -11,7 +11,7 @@ import typer
 from stoker import config
 from stoker.answers import StokerError
 
-NAMES = ("upload", "scheduler", "archive", "catalog", "identity", "secrets", "ui")
+NAMES = ("upload", "scheduler", "archive", "catalog", "identity", "secrets", "people", "ui")
 HINT = "a worker needs an invitation: stoker worker invite NAME, where stoker up runs"
 
 Nats = Annotated[
@@ -153,13 +153,22 @@ def serve(
     key: Annotated[
         Path | None, typer.Option(help="secrets: file of keys that lock them; made if missing.")
     ] = None,
+    admin: Annotated[
+        str, typer.Option(metavar="NAME", help="people: the admin of a first start.")
+    ] = "admin",
+    page: Annotated[
+        str, typer.Option(metavar="URL", help="people: the page's address, for their link.")
+    ] = "",
+    sign_in: Annotated[
+        bool, typer.Option("--sign-in/--no-sign-in", help="ui: off on loopback only.")
+    ] = True,
     host: Annotated[str, typer.Option(help="ui: address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="ui: port.")] = config.PORT,
     allow_host: Annotated[
         list[str] | None, typer.Option(help="ui: another name under which it may be opened.")
     ] = None,
 ) -> None:
-    """Run one service by itself: upload, scheduler, archive, catalog, identity, secrets or ui."""
+    """Run one service by itself, such as upload, scheduler, people or ui."""
     if name not in NAMES:
         raise StokerError(f"there is no service {name!r}; write one of {', '.join(NAMES)}")
     from stoker.parts import PageFlags, ServeFlags, ServiceFlags, run_alone
@@ -172,6 +181,8 @@ def serve(
         service=ServiceFlags(
             data=data,
             keys=keys,
+            admin=admin,
+            page=page,
             secret_keys=key,
             replicas=replicas,
             lost_after=seconds,
@@ -180,9 +191,16 @@ def serve(
             log_rates=config.log_bounds("--log-rate", log_rate or []),
             log_totals=config.log_bounds("--log-total", log_total or []),
         ),
-        page=PageFlags(host, port, tuple(allow_host or ())),
+        page=PageFlags(host, port, tuple(allow_host or ()), signing(sign_in, host)),
     )
     run_until_stopped(run_alone(flags))
+
+
+def signing(wanted: bool, host: str) -> bool:
+    """Whether people sign in: not, only where this machine alone reaches the page."""
+    if not wanted and host not in config.LOOPBACK:
+        raise StokerError(f"--no-sign-in: whoever reaches {host} could run code here; leave it out")
+    return wanted
 
 
 def run_until_stopped(part: Coroutine[Any, Any, None]) -> None:

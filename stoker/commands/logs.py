@@ -129,7 +129,9 @@ def follow_to_end(
 
     printer = printer or printer_of(raw=False, filter=RowFilter())
     try:
-        for event in followed(client.url, job, after, printer.patience):
+        for event in followed(
+            client.url, job, after, printer.patience, token=client.transport.token
+        ):
             printer.show(event)
         ended = settled(client, job)
     except KeyboardInterrupt:

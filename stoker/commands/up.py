@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from stoker import config
+from stoker.commands.join import signing
 
 if TYPE_CHECKING:
+    from stoker.parts import PageFlags
     from stoker.stack import UpConfig
 
 OWN_MACHINE = {"dockerfiles": True}
@@ -35,6 +37,12 @@ BaseImage = Annotated[
     typer.Option(envvar="STOKER_BASE_IMAGE", show_envvar=False, help="Image of plain bundles."),
 ]
 Slots = Annotated[int | None, typer.Option(min=1, help="Jobs at one time.")]
+SignIn = Annotated[
+    bool,
+    typer.Option(
+        "--sign-in/--no-sign-in", help="Off: everybody on this machine is an admin; loopback only."
+    ),
+]
 Browser = Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page.")]
 
 
@@ -48,14 +56,16 @@ def up(
     runtime: Runtime = "auto",
     base_image: BaseImage = None,
     slots: Slots = None,
+    sign_in: SignIn = True,
     browser: Browser = False,
 ) -> None:
     """Start everything on this machine: NATS, services, one worker, the page."""
     from stoker import session
+    from stoker.parts import PageFlags
 
     asked = asked_for(
         data=data,
-        page=(host, port, tuple(allow_host or ())),
+        page=PageFlags(host, port, tuple(allow_host or ()), signing(sign_in, host)),
         nats_port=nats_port,
         nats_binary=nats_server,
         agent={"runtime": runtime, "base_image": base_image, "slots": slots, **OWN_MACHINE},
@@ -78,10 +88,11 @@ def demo(
 ) -> None:
     """Start everything, train a small network, and show where to look at it."""
     from stoker import session
+    from stoker.parts import PageFlags
 
     asked = asked_for(
         data=data,
-        page=("127.0.0.1", port, ()),
+        page=PageFlags(port=port),
         nats_port=nats_port,
         nats_binary=nats_server,
         agent={"runtime": runtime, "base_image": base_image, "slots": slots, **OWN_MACHINE},
@@ -90,12 +101,9 @@ def demo(
 
 
 def asked_for(
-    *, data: Path | None, page: tuple[str, int, tuple[str, ...]], agent: dict[str, Any], **rest: Any
+    *, data: Path | None, page: PageFlags, agent: dict[str, Any], **rest: Any
 ) -> UpConfig:
     from stoker.agents import AgentFlags
-    from stoker.parts import PageFlags
     from stoker.stack import UpConfig
 
-    return UpConfig(
-        data=config.data_folder(data), page=PageFlags(*page), agent=AgentFlags(**agent), **rest
-    )
+    return UpConfig(data=config.data_folder(data), page=page, agent=AgentFlags(**agent), **rest)
