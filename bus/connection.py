@@ -122,24 +122,33 @@ class Bus:
         *,
         timeout: float = REQUEST_TIMEOUT,
         attempts: int = 5,
+        bulk: bool = False,
     ) -> T:
         """The answer; each try takes at most ``timeout`` seconds and is repeated.
 
         Also where the service says that the bus did not answer it: what it began may have been
-        done. Raises ``Refused`` where it says no, ``Unanswered`` after the last try.
+        done. ``bulk`` takes the second connection, for what is big. Raises ``Refused`` where the
+        service says no, ``Unanswered`` after the last try.
         """
         data, headers = encode(message)
-        reply = await self._ask(subject, data, headers, timeout, attempts)
+        reply = await self._ask(subject, data, headers, timeout, attempts, bulk)
         if reply.headers and ERROR_HEADER in reply.headers:
             raise Refused(Problem.model_validate(msgpack.unpackb(reply.data)))
         return decode(answer, reply.data, reply.headers)
 
     async def _ask(
-        self, subject: str, data: bytes, headers: dict[str, str], timeout: float, attempts: int
+        self,
+        subject: str,
+        data: bytes,
+        headers: dict[str, str],
+        timeout: float,
+        attempts: int,
+        bulk: bool,
     ) -> Msg:
         for attempt in range(attempts):
             try:
-                reply = await ask(self.nc, subject, data, timeout, headers)
+                client = await self.bulk() if bulk else self.nc
+                reply = await ask(client, subject, data, timeout, headers)
                 if attempt + 1 == attempts or not unavailable(reply):
                     return reply
                 await asyncio.sleep(backoff(attempt, timeout))

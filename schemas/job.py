@@ -7,6 +7,7 @@ from enum import StrEnum
 from pydantic import Field
 
 from schemas.message import Message
+from schemas.outputs import OutputsEnd
 from schemas.reason import INFRASTRUCTURE as INFRASTRUCTURE
 from schemas.reason import Kind as Kind
 from schemas.reason import Reason as Reason
@@ -88,14 +89,19 @@ class AttemptEnd(Message):
     """Bytes."""
     quote: Quote | None = None
     """Of a failure, where the log says something of it."""
+    outputs: OutputsEnd | None = None
+    """Where the program left any."""
 
     @property
     def succeeded(self) -> bool:
         return self.reason is Reason.EXIT and self.exit_code == 0
 
     def same(self, other: AttemptEnd | None) -> bool:
-        """Whether both tell of one end: a quote is looked for anew each time that it is told."""
-        return other is not None and self.model_copy(update={"quote": other.quote}) == other
+        """Whether both tell of one end: what goes with it is looked for anew at each telling."""
+        if other is None:
+            return False
+        update = {"quote": other.quote, "outputs": other.outputs}
+        return self.model_copy(update=update) == other
 
 
 class Environment(Message):

@@ -143,3 +143,18 @@ class OutputsHead(Message):
     sending_files: int = 0
     sending_bytes: int = 0
     """What the worker is sending after the program's end; 0 when it is not, or is done."""
+
+
+class OutputsEnd(Message):
+    """What became of an attempt's outputs by its end."""
+
+    files: int = 0
+    size: int = 0
+    """Bytes."""
+    left_out: int = 0
+    over: str = ""
+    """The sentence that says which limit was met; empty where none was."""
+    stored: bool = True
+    """False where the end did not wait any longer: the worker goes on sending."""
+    detail: str = ""
+    """All of it, for a person."""

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from schemas.job import AttemptEnd, Environment, Fact
 from schemas.message import Message
+from schemas.outputs import MOST_BYTES, MOST_FILES
 from schemas.spec import JobSpec
 
 
@@ -163,6 +164,9 @@ class Grant(Message):
     """Bytes a second that its log may get, on average; 0 for no limit."""
     log_total: int = LOG_TOTAL
     """Bytes that its log may get; 0 for no limit."""
+    outputs_size: int = MOST_BYTES
+    outputs_files: int = MOST_FILES
+    """What its outputs may have in all; 0 for no limit."""
 
 
 class ClaimAnswer(Message):

@@ -22,9 +22,6 @@ ADDRESS_FILE = "up.json"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 LINK_FILE = "sign-in.url"
 """With the one-time link of the first admin."""
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
-LINK_FILE = "sign-in.url"
-"""With the one-time link of the first admin."""
 KEYS = "identities"
 """Folder with the keys of the bus, in the data folder."""
 SECRET_KEYS = "secrets.key"

@@ -14,7 +14,16 @@ from bus.tokens import identity_of
 from stoker import config, places
 from stoker.answers import StokerError
 
-SERVICES = ("upload", "scheduler", "archive", "catalog", "secrets", "people")
+SERVICES = (
+    "upload",
+    "scheduler",
+    "archive",
+    "catalog",
+    "secrets",
+    "people",
+    "outputs",
+    "environments",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +64,11 @@ class ServiceFlags:
     log_rates: Mapping[str, int] = field(default_factory=dict)
     log_totals: Mapping[str, int] = field(default_factory=dict)
     """Pool to bytes a second, and bytes, that a job's log may get, likewise; 0 for no limit."""
+    outputs_sizes: Mapping[str, int] = field(default_factory=dict)
+    outputs_counts: Mapping[str, int] = field(default_factory=dict)
+    """Pool to bytes, and files, that a job's outputs may have, likewise."""
+    keep_outputs: float | None = None
+    """Seconds after a job's end up to which its outputs are kept; None: for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +98,7 @@ async def upload(bus: Bus, flags: ServiceFlags) -> None:
 
 
 async def scheduler(bus: Bus, flags: ServiceFlags) -> None:
+    from schemas.outputs import MOST_BYTES, MOST_FILES
     from schemas.worker import LOG_RATE, LOG_TOTAL
     from services.scheduler.config import SchedulerConfig
     from services.scheduler.service import run
@@ -96,6 +111,10 @@ async def scheduler(bus: Bus, flags: ServiceFlags) -> None:
         log_total=flags.log_totals.get("", LOG_TOTAL),
         pools_log_rate=flags.log_rates,
         pools_log_total=flags.log_totals,
+        outputs_size=flags.outputs_sizes.get("", MOST_BYTES),
+        outputs_files=flags.outputs_counts.get("", MOST_FILES),
+        pools_outputs_size=flags.outputs_sizes,
+        pools_outputs_files=flags.outputs_counts,
     )
     await run(bus, settings)
 
@@ -127,6 +146,20 @@ async def secrets(bus: Bus, flags: ServiceFlags) -> None:
     await run(bus, SecretsConfig(flags.secret_keys, identified))
 
 
+async def outputs(bus: Bus, flags: ServiceFlags) -> None:
+    from services.outputs.config import OutputsConfig
+    from services.outputs.service import run
+
+    await run(bus, OutputsConfig(keep=flags.keep_outputs))
+
+
+async def environments(bus: Bus, flags: ServiceFlags) -> None:
+    from services.environments.config import EnvironmentsConfig
+    from services.environments.service import run
+
+    await run(bus, EnvironmentsConfig())
+
+
 async def people(bus: Bus, flags: ServiceFlags) -> None:
     from services.people.config import PeopleConfig
     from services.people.service import run
@@ -153,6 +186,8 @@ RUNNERS: Mapping[str, Callable[[Bus, ServiceFlags], Awaitable[None]]] = {
     "archive": archive,
     "catalog": catalog,
     "secrets": secrets,
+    "outputs": outputs,
+    "environments": environments,
     "people": people,
     "identity": identity,
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from schemas.outputs import MOST_BYTES, MOST_FILES
 from schemas.quota import Quota
 from schemas.worker import LOG_RATE, LOG_TOTAL
 
@@ -32,6 +33,12 @@ class SchedulerConfig:
     pools_log_rate: Mapping[str, int] = field(default_factory=dict)
     pools_log_total: Mapping[str, int] = field(default_factory=dict)
     """The same for single pools."""
+    outputs_size: int = MOST_BYTES
+    outputs_files: int = MOST_FILES
+    """What one attempt's outputs may have: bytes and files; 0 for no limit."""
+    pools_outputs_size: Mapping[str, int] = field(default_factory=dict)
+    pools_outputs_files: Mapping[str, int] = field(default_factory=dict)
+    """The same for single pools."""
 
     def patience(self, pool: str) -> float:
         """Seconds of silence that a worker of that pool is allowed."""
@@ -42,6 +49,13 @@ class SchedulerConfig:
         return (
             self.pools_log_rate.get(pool, self.log_rate),
             self.pools_log_total.get(pool, self.log_total),
+        )
+
+    def outputs_bound(self, pool: str) -> tuple[int, int]:
+        """Bytes and files of an attempt's outputs in that pool."""
+        return (
+            self.pools_outputs_size.get(pool, self.outputs_size),
+            self.pools_outputs_files.get(pool, self.outputs_files),
         )
 
     @property

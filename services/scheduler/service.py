@@ -254,7 +254,7 @@ class Scheduler:
         if isinstance(decision, Refusal):
             back = ANOTHER_AGAIN if decision.text == FOR_ANOTHER else None
             return ClaimAnswer(refusal=decision.text, back=back)
-        return ClaimAnswer(grant=grant(record, self._config.log_bound(record.spec.pool)))
+        return ClaimAnswer(grant=grant(record, self._config))
 
     async def _on_report(self, report: Report, subject: str) -> ReportAnswer:
         if not own(subject, report.worker):
@@ -343,9 +343,11 @@ def own(subject: str, worker: str) -> bool:
     return subject.rsplit(".", 1)[1] == worker
 
 
-def grant(record: Record, log_bound: tuple[int, int]) -> Grant:
+def grant(record: Record, config: SchedulerConfig) -> Grant:
     current = record.current
     assert current is not None
+    log_bound = config.log_bound(record.spec.pool)
+    outputs_bound = config.outputs_bound(record.spec.pool)
     return Grant(
         job=record.id,
         attempt=current.number,
@@ -356,4 +358,6 @@ def grant(record: Record, log_bound: tuple[int, int]) -> Grant:
         bundle_size=record.bundle_size,
         log_rate=log_bound[0],
         log_total=log_bound[1],
+        outputs_size=outputs_bound[0],
+        outputs_files=outputs_bound[1],
     )

@@ -241,7 +241,7 @@ def close(record: Record, over: Attempt, end: AttemptEnd, now: float) -> Step:
     if end.succeeded:
         return finish(record, Fact.SUCCEEDED, end.reason, end.detail, end, attempts, now)
     if end.reason is not Reason.CANCELLED and retries_left(record.spec, attempts, end.reason):
-        text = f"{end.reason}: {end.detail}" if end.detail else str(end.reason)
+        text = with_outputs(f"{end.reason}: {end.detail}" if end.detail else str(end.reason), end)
         not_before = now + backoff(attempts)
         return step(
             record, Fact.RETRYING, now, text, attempts=attempts, class_name=None,
@@ -260,9 +260,14 @@ def finish(
     now: float,
 ) -> Step:
     return step(
-        record, fact, now, detail, attempts=attempts, reason=reason, detail=detail,
-        exit_code=end.exit_code if end else None,
+        record, fact, now, with_outputs(detail, end), attempts=attempts, reason=reason,
+        detail=detail, exit_code=end.exit_code if end else None,
     )  # fmt: skip
+
+
+def with_outputs(text: str, end: AttemptEnd | None) -> str:
+    told = end.outputs.detail if end and end.outputs else ""
+    return "; ".join(part for part in (text, told) if part)
 
 
 def cancelled_text(record: Record) -> str:

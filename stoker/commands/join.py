@@ -11,7 +11,17 @@ import typer
 from stoker import config
 from stoker.answers import StokerError
 
-NAMES = ("upload", "scheduler", "archive", "catalog", "identity", "secrets", "people", "ui")
+NAMES = (
+    "upload",
+    "scheduler",
+    "archive",
+    "catalog",
+    "identity",
+    "secrets",
+    "outputs",
+    "people",
+    "ui",
+)
 HINT = "a worker needs an invitation: stoker worker invite NAME, where stoker up runs"
 
 Nats = Annotated[
@@ -148,6 +158,30 @@ def serve(
             show_default="16g",
         ),
     ] = None,
+    outputs_size: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[POOL=]SIZE",
+            help="scheduler: what a job's outputs may have in all, or none; repeatable.",
+            show_default="64g",
+        ),
+    ] = None,
+    outputs_files: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[POOL=]NUMBER",
+            help="scheduler: how many files they may be, or none; repeatable.",
+            show_default="20000",
+        ),
+    ] = None,
+    keep_outputs: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="outputs: delete those of jobs that ended so long ago.",
+            show_default="for ever",
+        ),
+    ] = None,
     data: Annotated[Path | None, typer.Option(help="Folder for index and scratch.")] = None,
     keys: Annotated[Path | None, typer.Option(help="identity: folder of the bus's keys.")] = None,
     key: Annotated[
@@ -190,6 +224,9 @@ def serve(
             keep_logs=config.kept_logs(keep_logs or [], keep_log_bytes or []),
             log_rates=config.log_bounds("--log-rate", log_rate or []),
             log_totals=config.log_bounds("--log-total", log_total or []),
+            outputs_sizes=config.log_bounds("--outputs-size", outputs_size or []),
+            outputs_counts=config.log_bounds("--outputs-files", outputs_files or []),
+            keep_outputs=config.duration("--keep-outputs", keep_outputs),
         ),
         page=PageFlags(host, port, tuple(allow_host or ()), signing(sign_in, host)),
     )
