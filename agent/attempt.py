@@ -9,13 +9,16 @@ import logging
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from agent.bundles import Bundles, NoBundle
 from agent.flood import Bound
 from agent.folder import AttemptFolder, read_if_there, write_atomic
 from agent.loop_intake import LoopIntake
 from agent.quoting import with_quote
+from agent.opening import NoSecret, opened
+from agent.output_plan import Rhythm
+from agent.output_rounds import AttemptOutputs, with_outputs
 from agent.redact import Needles
 from agent.reports import Reporter, end_report
 from agent.runtimes.protocol import CannotPrepare, Exit, Preparation, Prepared, Runtime
@@ -56,6 +59,8 @@ class Machine:
     runtime: Runtime
     bundles: Bundles
 
+    rhythm: Rhythm = field(default_factory=Rhythm)
+    """Of their outputs."""
 
 class AttemptRun:
     """One attempt. ``run`` ends when its end is confirmed and its log is stored."""
@@ -80,9 +85,11 @@ class AttemptRun:
             machine.bus, grant.job, grant.attempt, machine.worker, folder.spool, resume=adopted
         )
         self._timers: list[asyncio.TimerHandle] = []
+        self.outputs = AttemptOutputs(machine.bus, machine.worker, grant, folder, machine.rhythm)
         self._preparing: asyncio.Task[Prepared | Exception] | None = None
         self._stop: tuple[float, Reason] | None = None
         self._running_told = False
+        self._looking: asyncio.Task[None] | None = None
         self.log_end = 0
         self.superseded = False
 
@@ -95,6 +102,7 @@ class AttemptRun:
             self._shipper.finish(self.log_end)
             report = await with_quote(report, self.folder.spool)
             with contextlib.suppress(TimeoutError):
+            report = await self._with_outputs(report)
                 async with asyncio.timeout(FLUSH_SECONDS):
                     await self._shipper.done.wait()
             self.superseded = not (await self._reporter.tell_end(report)).accepted
@@ -113,6 +121,7 @@ class AttemptRun:
         if self.phase == "reporting":
             return
         first = self._stop is None
+            self.outputs.hurry.set()
         self._stop = (grace, reason)
         if self._preparing is not None:
             self._preparing.cancel()
@@ -121,6 +130,17 @@ class AttemptRun:
             self._tasks.create_task(self._machine.runtime.stop(self.folder, grace, reason))
 
     # From the grant to the exit.
+
+    async def _with_outputs(self, report: Report) -> Report:
+        """A defect there must not cost the job its end."""
+        try:
+            return with_outputs(report, await self.outputs.at_end())
+        except Exception:
+            log.exception("the outputs of %s", self.folder.name)
+            return report
+        finally:
+            if self._looking is not None:
+                self._looking.cancel()
 
     async def _ended(self) -> Report:
         """Whatever happens, there is an end to report; it is on disk when this returns."""
@@ -177,6 +197,7 @@ class AttemptRun:
 
     async def _taken_up(self) -> Exit:
         runtime = self._machine.runtime
+        self._look_at_outputs()
         if runtime.exits_are_kept and not self.folder.launched():
             return await self._once_more()
         if not await runtime.adopt(self.folder, self._on_news):
@@ -189,6 +210,7 @@ class AttemptRun:
     async def _once_more(self) -> Exit:
         """Nothing of it had been started: its preparation begins anew."""
         log.info("%s.%d is prepared once more", self.grant.job, self.grant.attempt)
+        self._look_at_outputs()
         with contextlib.closing(SpoolWriter(self.folder.spool)) as spool:
             spool.append(Stream.STOKER, RESTARTED)
         await asyncio.to_thread(shutil.rmtree, self.folder.job, ignore_errors=True)
@@ -256,6 +278,15 @@ class AttemptRun:
             self.stop(self.grant.spec.grace, Reason.CANCELLED)
         elif answer is None and fact is Fact.RUNNING and self.phase != "reporting":
             self._later(TELL_AGAIN, lambda: self._tell(fact, started_at))
+
+    def _look_at_outputs(self) -> None:
+        """Later: most attempts are over by then."""
+
+        def begin() -> None:
+            self._looking = self._tasks.create_task(self.outputs.while_running())
+
+        if self._machine.rhythm.every:
+            self._later(self._machine.rhythm.every, begin)
 
     def _later(self, seconds: float, call: Callable[[], None]) -> asyncio.TimerHandle:
         timer = asyncio.get_running_loop().call_later(seconds, call)

@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 
 from agent.disk import DiskBounds
+from agent.output_plan import Rhythm
 from agent.outputs import OutputBounds
 from schemas.worker import Capacity
 
@@ -50,7 +51,9 @@ class AgentConfig:
     bundle_cache: int = 20 << 30
     """Bytes of unpacked bundles that are kept."""
     outputs: OutputBounds = field(default_factory=OutputBounds)
-    """How much of what ended attempts wrote stays on the machine."""
+    """How much of what ended attempts wrote, and could not be sent, stays on the machine."""
+    rhythm: Rhythm = field(default_factory=Rhythm)
+    """When outputs are sent, and how long an end waits for them."""
     disk: DiskBounds = field(default_factory=DiskBounds)
     """What stays free."""
 

@@ -1,7 +1,8 @@
-"""When may the folder of an ended attempt go? Once the archive has sealed its log.
+"""When may the folder of an ended attempt go? Once its outputs are stored and its log is sealed.
 
-What lies in its ``outputs`` moves to where outputs stay. Until the log is sealed, one whose end the
-broker lost (it acknowledges logs before they are on the disk) is sent again from the spool.
+Outputs that the end did not wait for are sent from here. Those that nobody takes move to where
+outputs stay. Until the log is sealed, one whose end the broker lost (it acknowledges logs before
+they are on the disk) is sent again from the spool.
 
 Not at once in any case: on some file systems what was removed a moment ago makes what is created
 next dear, and short jobs create a lot.
@@ -17,9 +18,11 @@ import shutil
 import time
 from collections import OrderedDict
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from agent.folder import AttemptFolder
+from agent.output_rounds import AttemptOutputs
 from agent.outputs import Outputs
 from agent.ship import Shipper
 from agent.surplus import DAY
@@ -41,6 +44,21 @@ KEPT_MOST = 10_000
 """Spools of ended attempts that wait at most; beyond them the oldest go."""
 
 
+@dataclass(frozen=True)
+class Ended:
+    """An attempt whose folder is kept."""
+
+    key: AttemptKey
+    folder: AttemptFolder
+    log_end: int
+    outputs: AttemptOutputs | None
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing of its outputs is to be sent any more."""
+        return self.outputs is None or self.outputs.settled
+
+
 class Keeper:
     """Asks the archive now and then; sleeps while there is nothing to ask for."""
 
@@ -49,16 +67,22 @@ class Keeper:
         self._worker = worker
         self._outputs = outputs
         self._subject = subjects.request("archive", "position", worker)
-        self._waiting: OrderedDict[str, tuple[AttemptKey, AttemptFolder, int]] = OrderedDict()
+        self._waiting: OrderedDict[str, Ended] = OrderedDict()
         self._some = asyncio.Event()
 
-    def keep(self, key: AttemptKey, folder: AttemptFolder, log_end: int) -> None:
-        self._waiting[folder.name] = (key, folder, log_end)
+    def keep(
+        self,
+        key: AttemptKey,
+        folder: AttemptFolder,
+        log_end: int,
+        outputs: AttemptOutputs | None = None,
+    ) -> None:
+        self._waiting[folder.name] = Ended(key, folder, log_end, outputs)
         self._some.set()
         if len(self._waiting) > KEPT_MOST:
-            _, (_, oldest, _) = self._waiting.popitem(last=False)
-            self._outputs.keep(oldest)
-            shutil.rmtree(oldest.path, ignore_errors=True)
+            _, oldest = self._waiting.popitem(last=False)
+            self._strip(oldest)
+            shutil.rmtree(oldest.folder.path, ignore_errors=True)
 
     @property
     def names(self) -> set[str]:
@@ -67,17 +91,21 @@ class Keeper:
 
     async def lighten(self) -> None:
         """The disk is short: leaves nothing but the spools, and the outputs where they stay."""
-        for _, folder, _ in list(self._waiting.values()):
-            await asyncio.to_thread(self._strip, folder)
+        for ended in list(self._waiting.values()):
+            await asyncio.to_thread(self._strip, ended)
 
-    def _strip(self, folder: AttemptFolder) -> None:
-        self._outputs.keep(folder)
+    def _strip(self, ended: Ended) -> None:
+        """What is stored elsewhere need not stay; what is not lies where outputs stay."""
+        folder = ended.folder
+        if ended.outputs is None or not ended.outputs.stored:
+            self._outputs.keep(folder)
         remove_all((folder.job, folder.outputs))
 
     async def run(self) -> None:
         while True:
             await self._some.wait()
             await asyncio.sleep(LOOK_EVERY)
+            await self._send_outputs()
             for name in list(self._waiting):
                 if not await self._look(name):
                     break
@@ -85,15 +113,28 @@ class Keeper:
             if not self._waiting:
                 self._some.clear()
 
+    async def _send_outputs(self) -> None:
+        """Of one attempt after the other, until the first that nobody takes."""
+        for ended in list(self._waiting.values()):
+            if ended.outputs is None or ended.settled or forgotten(ended.folder, time.time()):
+                continue
+            await ended.outputs.again(self._outputs.root)
+            if not ended.settled:
+                return
+            log.info("%s: its outputs are %s", ended.folder.name, told(ended.outputs))
+
     async def _look(self, name: str) -> bool:
         """Whether the archive answered; one that it has not sealed goes to the end of the line."""
         if name not in self._waiting:
             return True
-        key, folder, log_end = self._waiting[name]
-        await asyncio.to_thread(self._strip, folder)
-        if log_end == 0 or forgotten(folder, time.time()):
-            await self._remove(name, folder.path)
+        ended = self._waiting[name]
+        old = forgotten(ended.folder, time.time())
+        if ended.settled or old:
+            await asyncio.to_thread(self._strip, ended)
+        if ended.log_end == 0 or old:
+            await self._remove(ended, old)
             return True
+        key, folder, log_end = ended.key, ended.folder, ended.log_end
         asked = LogPosition(job=key.job, attempt=key.attempt, rank=0)
         try:
             stored = await self._bus.request(self._subject, asked, LogEnd, attempts=1)
@@ -101,9 +142,8 @@ class Keeper:
             log.info("the spool of %s stays: %s", name, error)
             return False
         if stored.sealed >= log_end:
-            await self._remove(name, folder.path)
-            return True
-        if stored.offset < log_end:
+            await self._remove(ended, old)
+        elif stored.offset < log_end:
             log.warning("%s: the broker lost the end of its log; it is sent again", name)
             await self._ship_again(key, folder.path, log_end)
         if name in self._waiting:
@@ -117,9 +157,15 @@ class Keeper:
             async with asyncio.timeout(SHIP_AGAIN):
                 await shipper.run()
 
-    async def _remove(self, name: str, path: Path) -> None:
-        self._waiting.pop(name, None)
-        await asyncio.to_thread(remove_all, (path,))
+    async def _remove(self, ended: Ended, old: bool) -> None:
+        """Not before its outputs are settled, unless that was long ago."""
+        if ended.settled or old:
+            self._waiting.pop(ended.folder.name, None)
+            await asyncio.to_thread(remove_all, (ended.folder.path,))
+
+
+def told(outputs: AttemptOutputs) -> str:
+    return "stored" if outputs.stored else "given up: they stay on this machine"
 
 
 def forgotten(folder: AttemptFolder, now: float) -> bool:

@@ -47,7 +47,7 @@ async def run_agent(
             async with Bus.connect(bus_config) as bus, renewing(bus):
                 bundles = Bundles(bus, config.name, config.work / "bundles", config.bundle_cache)
                 log.info("%s takes %s jobs of pool %s", config.name, config.runtime, config.pool)
-                machine = Machine(bus, config.name, runtime, bundles)
+                machine = Machine(bus, config.name, runtime, bundles, config.rhythm)
                 await Worker(machine, config).run(leaving or Leaving())
         finally:
             await runtime.close()

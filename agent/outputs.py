@@ -1,5 +1,6 @@
 """What of the outputs of ended attempts stays on this machine, and for how long?
 
+Those that nobody took: they were refused, or the disk was short before they were stored.
 ``<work>/outputs/<job>.<attempt>/``, moved there whole. A job may have put anything into its folder:
 nothing here follows a link. The oldest go when there are more bytes or more attempts than may stay.
 """
@@ -46,7 +47,7 @@ class Outputs:
     """The folder of one agent. Blocking."""
 
     def __init__(self, root: Path, bounds: OutputBounds) -> None:
-        self._root = root
+        self.root = root
         self._bounds = bounds
         self._sizes: dict[str, int] = {}
         """Measured once: nobody writes there any more."""
@@ -56,7 +57,7 @@ class Outputs:
         try:
             if not self._bounds.size or not holds_files(folder.outputs):
                 return
-            target = self._root / folder.name
+            target = self.root / folder.name
             disarm(folder.outputs)
             os.rename(folder.outputs, target)
             os.utime(target)
@@ -70,14 +71,14 @@ class Outputs:
         freed = 0
         for one in surplus(self._all(), self._bounds, wanted):
             log.info("removing the outputs of %s: %d MiB", one.name, one.size >> 20)
-            shutil.rmtree(self._root / one.name, ignore_errors=True)
+            shutil.rmtree(self.root / one.name, ignore_errors=True)
             self._sizes.pop(one.name, None)
             freed += one.size
         return freed
 
     def _all(self) -> list[Kept]:
         found = []
-        with contextlib.suppress(FileNotFoundError), os.scandir(self._root) as entries:
+        with contextlib.suppress(FileNotFoundError), os.scandir(self.root) as entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     kept_at = entry.stat(follow_symlinks=False).st_mtime
@@ -86,7 +87,7 @@ class Outputs:
 
     def _size(self, name: str) -> int:
         if name not in self._sizes:
-            self._sizes[name] = written([self._root / name]).size
+            self._sizes[name] = written([self.root / name]).size
         return self._sizes[name]
 
 

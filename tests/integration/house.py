@@ -15,6 +15,7 @@ from typing import Any
 from agent.config import AgentConfig
 from agent.leaving import Leaving
 from agent.main import run_agent
+from agent.output_plan import Rhythm
 from bus import subjects
 from bus.codec import decode
 from bus.connection import Bus
@@ -30,6 +31,8 @@ from schemas.spec import JobSpec
 from schemas.worker import Capacity
 from services.archive.config import ArchiveConfig
 from services.archive.service import run as run_archive
+from services.outputs.config import OutputsConfig
+from services.outputs.service import run as run_outputs
 from services.scheduler.config import SchedulerConfig
 from services.scheduler.service import run as run_scheduler
 from services.upload.config import UploadConfig
@@ -56,8 +59,10 @@ class House:
         name: str = "w1",
         slots: int = 8,
         leaving: Leaving | None = None,
+        rhythm: Rhythm | None = None,
     ) -> asyncio.Task[None]:
         config = AgentConfig(
+            rhythm=rhythm or Rhythm(),
             name=name,
             work=self.folder / name,
             runtime=runtime,
@@ -145,6 +150,7 @@ async def open_house(
             tasks.create_task(run_scheduler(bus, scheduler or SchedulerConfig())),
             tasks.create_task(run_upload(bus, UploadConfig())),
             tasks.create_task(run_archive(bus, ArchiveConfig())),
+            tasks.create_task(run_outputs(bus, OutputsConfig())),
         ]
         house = House(bus, config, folder, tasks)
         yield house
