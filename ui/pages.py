@@ -11,6 +11,7 @@ import aiohttp_jinja2
 import jinja2
 from aiohttp import web
 
+from schemas.audit import Deed
 from schemas.ids import JOB_ID
 from schemas.people import Way
 from ui.admission import own_path
@@ -43,7 +44,8 @@ def setup_pages(app: web.Application) -> None:
 async def asker(request: web.Request) -> dict[str, Any]:
     """What every page is told of who looks at it."""
     found = request.get(PRINCIPAL)
-    return {"who": found, "guest": found is not None and found.way is Way.SHARE}
+    guest = found is not None and found.way is Way.SHARE
+    return {"who": found, "guest": guest, "here": request.path}
 
 
 @cache
@@ -81,6 +83,11 @@ async def account_page(_request: web.Request) -> dict[str, Any]:
 @aiohttp_jinja2.template("people.html")
 async def people_page(_request: web.Request) -> dict[str, Any]:
     return {"page": "people"}
+
+
+@aiohttp_jinja2.template("audit.html")
+async def audit_page(_request: web.Request) -> dict[str, Any]:
+    return {"page": "audit", "deeds": list(Deed)}
 
 
 async def sign_in_page(request: web.Request) -> web.Response:
