@@ -160,6 +160,13 @@ async def environments(bus: Bus, flags: ServiceFlags) -> None:
     await run(bus, EnvironmentsConfig())
 
 
+async def environments(bus: Bus, flags: ServiceFlags) -> None:
+    from services.environments.config import EnvironmentsConfig
+    from services.environments.service import run
+
+    await run(bus, EnvironmentsConfig())
+
+
 async def people(bus: Bus, flags: ServiceFlags) -> None:
     from services.people.config import PeopleConfig
     from services.people.service import run
@@ -187,6 +194,7 @@ RUNNERS: Mapping[str, Callable[[Bus, ServiceFlags], Awaitable[None]]] = {
     "catalog": catalog,
     "secrets": secrets,
     "outputs": outputs,
+    "environments": environments,
     "environments": environments,
     "people": people,
     "identity": identity,
