@@ -19,6 +19,7 @@ NAMES = (
     "identity",
     "secrets",
     "outputs",
+    "environments",
     "people",
     "ui",
 )
