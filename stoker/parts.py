@@ -160,13 +160,6 @@ async def environments(bus: Bus, flags: ServiceFlags) -> None:
     await run(bus, EnvironmentsConfig())
 
 
-async def environments(bus: Bus, flags: ServiceFlags) -> None:
-    from services.environments.config import EnvironmentsConfig
-    from services.environments.service import run
-
-    await run(bus, EnvironmentsConfig())
-
-
 async def people(bus: Bus, flags: ServiceFlags) -> None:
     from services.people.config import PeopleConfig
     from services.people.service import run
@@ -194,7 +187,6 @@ RUNNERS: Mapping[str, Callable[[Bus, ServiceFlags], Awaitable[None]]] = {
     "catalog": catalog,
     "secrets": secrets,
     "outputs": outputs,
-    "environments": environments,
     "environments": environments,
     "people": people,
     "identity": identity,
