@@ -15,10 +15,9 @@ from agent.bundles import Bundles, NoBundle
 from agent.flood import Bound
 from agent.folder import AttemptFolder, read_if_there, write_atomic
 from agent.loop_intake import LoopIntake
-from agent.quoting import with_quote
-from agent.opening import NoSecret, opened
 from agent.output_plan import Rhythm
 from agent.output_rounds import AttemptOutputs, with_outputs
+from agent.quoting import with_quote
 from agent.redact import Needles
 from agent.reports import Reporter, end_report
 from agent.runtimes.protocol import CannotPrepare, Exit, Preparation, Prepared, Runtime
@@ -58,9 +57,9 @@ class Machine:
     worker: str
     runtime: Runtime
     bundles: Bundles
-
     rhythm: Rhythm = field(default_factory=Rhythm)
     """Of their outputs."""
+
 
 class AttemptRun:
     """One attempt. ``run`` ends when its end is confirmed and its log is stored."""
@@ -84,12 +83,12 @@ class AttemptRun:
         self._shipper = Shipper(
             machine.bus, grant.job, grant.attempt, machine.worker, folder.spool, resume=adopted
         )
-        self._timers: list[asyncio.TimerHandle] = []
         self.outputs = AttemptOutputs(machine.bus, machine.worker, grant, folder, machine.rhythm)
+        self._timers: list[asyncio.TimerHandle] = []
         self._preparing: asyncio.Task[Prepared | Exception] | None = None
         self._stop: tuple[float, Reason] | None = None
-        self._running_told = False
         self._looking: asyncio.Task[None] | None = None
+        self._running_told = False
         self.log_end = 0
         self.superseded = False
 
@@ -100,9 +99,9 @@ class AttemptRun:
             report = await self._ended()
             self._on_free()
             self._shipper.finish(self.log_end)
+            report = await self._with_outputs(report)
             report = await with_quote(report, self.folder.spool)
             with contextlib.suppress(TimeoutError):
-            report = await self._with_outputs(report)
                 async with asyncio.timeout(FLUSH_SECONDS):
                     await self._shipper.done.wait()
             self.superseded = not (await self._reporter.tell_end(report)).accepted
@@ -119,17 +118,15 @@ class AttemptRun:
     def stop(self, grace: float, reason: Reason) -> None:
         """SIGTERM, grace, SIGKILL; a build is killed at once. Repeatable."""
         if self.phase == "reporting":
+            self.outputs.hurry.set()
             return
         first = self._stop is None
-            self.outputs.hurry.set()
         self._stop = (grace, reason)
         if self._preparing is not None:
             self._preparing.cancel()
         elif first and self.phase == "running":
             self.phase = "stopping"
             self._tasks.create_task(self._machine.runtime.stop(self.folder, grace, reason))
-
-    # From the grant to the exit.
 
     async def _with_outputs(self, report: Report) -> Report:
         """A defect there must not cost the job its end."""
@@ -141,6 +138,8 @@ class AttemptRun:
         finally:
             if self._looking is not None:
                 self._looking.cancel()
+
+    # From the grant to the exit.
 
     async def _ended(self) -> Report:
         """Whatever happens, there is an end to report; it is on disk when this returns."""
@@ -193,11 +192,11 @@ class AttemptRun:
         self.phase = "running"
         await self._machine.runtime.start(self.folder, prepared.launch, self._on_news)
         self._later(NOTICE_AFTER, self._shipper.news)
+        self._look_at_outputs()
         return await self._machine.runtime.wait(self.folder)
 
     async def _taken_up(self) -> Exit:
         runtime = self._machine.runtime
-        self._look_at_outputs()
         if runtime.exits_are_kept and not self.folder.launched():
             return await self._once_more()
         if not await runtime.adopt(self.folder, self._on_news):
@@ -205,12 +204,12 @@ class AttemptRun:
         log.info("%s.%d goes on", self.grant.job, self.grant.attempt)
         self.phase = "running"
         self._on_news(True)
+        self._look_at_outputs()
         return await self._machine.runtime.wait(self.folder)
 
     async def _once_more(self) -> Exit:
         """Nothing of it had been started: its preparation begins anew."""
         log.info("%s.%d is prepared once more", self.grant.job, self.grant.attempt)
-        self._look_at_outputs()
         with contextlib.closing(SpoolWriter(self.folder.spool)) as spool:
             spool.append(Stream.STOKER, RESTARTED)
         await asyncio.to_thread(shutil.rmtree, self.folder.job, ignore_errors=True)
@@ -256,6 +255,15 @@ class AttemptRun:
 
     # What is said meanwhile.
 
+    def _look_at_outputs(self) -> None:
+        """Later: most attempts are over by then."""
+
+        def begin() -> None:
+            self._looking = self._tasks.create_task(self.outputs.while_running())
+
+        if self._machine.rhythm.every:
+            self._later(self._machine.rhythm.every, begin)
+
     def _on_news(self, printed: bool) -> None:
         if printed:
             self._shipper.news()
@@ -278,15 +286,6 @@ class AttemptRun:
             self.stop(self.grant.spec.grace, Reason.CANCELLED)
         elif answer is None and fact is Fact.RUNNING and self.phase != "reporting":
             self._later(TELL_AGAIN, lambda: self._tell(fact, started_at))
-
-    def _look_at_outputs(self) -> None:
-        """Later: most attempts are over by then."""
-
-        def begin() -> None:
-            self._looking = self._tasks.create_task(self.outputs.while_running())
-
-        if self._machine.rhythm.every:
-            self._later(self._machine.rhythm.every, begin)
 
     def _later(self, seconds: float, call: Callable[[], None]) -> asyncio.TimerHandle:
         timer = asyncio.get_running_loop().call_later(seconds, call)
