@@ -14,7 +14,9 @@ from dataclasses import dataclass, field, replace
 from agent.bundles import Bundles, NoBundle
 from agent.flood import Bound
 from agent.folder import AttemptFolder, read_if_there, write_atomic
+from agent.handing import NONE
 from agent.loop_intake import LoopIntake
+from agent.opening import NoSecret, opened
 from agent.output_plan import Rhythm
 from agent.output_rounds import AttemptOutputs, with_outputs
 from agent.quoting import with_quote
@@ -89,6 +91,7 @@ class AttemptRun:
         self._stop: tuple[float, Reason] | None = None
         self._looking: asyncio.Task[None] | None = None
         self._running_told = False
+        self._secrets = NONE
         self.log_end = 0
         self.superseded = False
 
@@ -150,7 +153,7 @@ class AttemptRun:
             self.log_end = report.end.log_ends.get(0, 0) if report.end else 0
             return report
         exit = await self._exit()
-        needles = Needles.of(self.grant.spec.environment)
+        needles = Needles.of(self.grant.spec.environment, self._secrets.texts())
         exit = replace(exit, detail=needles.redacted(exit.detail))
         self.phase = "reporting"
         for timer in self._timers:
@@ -190,7 +193,9 @@ class AttemptRun:
             raise prepared
         self._reporter.environment = prepared.environment
         self.phase = "running"
-        await self._machine.runtime.start(self.folder, prepared.launch, self._on_news)
+        await self._machine.runtime.start(
+            self.folder, prepared.launch, self._on_news, self._secrets
+        )
         self._later(NOTICE_AFTER, self._shipper.news)
         self._look_at_outputs()
         return await self._machine.runtime.wait(self.folder)
@@ -203,9 +208,21 @@ class AttemptRun:
             return shim_died(self.folder, BOTH_GONE)
         log.info("%s.%d goes on", self.grant.job, self.grant.attempt)
         self.phase = "running"
+        await self._hand_over_again()
         self._on_news(True)
         self._look_at_outputs()
         return await self._machine.runtime.wait(self.folder)
+
+    async def _hand_over_again(self) -> None:
+        """The agent before this one may have gone before its shim had taken the secrets."""
+        if not self.grant.spec.secrets or self.started_at is not None:
+            return
+        try:
+            self._secrets = await opened(self._machine.bus, self._machine.worker, self.grant)
+        except NoSecret as error:
+            log.warning("%s may wait in vain: %s", self.folder.name, error)
+            return
+        await self._machine.runtime.hand_over(self.folder, self._secrets)
 
     async def _once_more(self) -> Exit:
         """Nothing of it had been started: its preparation begins anew."""
@@ -228,9 +245,16 @@ class AttemptRun:
                 self._shipper.news()
 
         try:
+            # Before anything prints, and although builds are given none: a build may know one.
+            self._secrets = await opened(self._machine.bus, self._machine.worker, self.grant)
             bound = Bound(self.grant.log_rate, self.grant.log_total)
-            secrets = self.grant.spec.environment
-            intake = LoopIntake(SpoolWriter(self.folder.spool), secrets, bound, self._shipper.news)
+            intake = LoopIntake(
+                SpoolWriter(self.folder.spool),
+                self.grant.spec.environment,
+                bound,
+                self._shipper.news,
+                self._secrets.texts(),
+            )
             await self._machine.bundles.copy(self.grant, self.folder.job)
             preparation = Preparation(self.grant, self.folder, self._machine.worker)
             return await self._machine.runtime.prepare(preparation, output)

@@ -81,6 +81,11 @@ class AttemptFolder:
         return f"{self.path}/wake"
 
     @cached_property
+    def secrets(self) -> str:
+        """FIFO to the shim: what the job's secrets are. Only where it has some."""
+        return f"{self.path}/secrets"
+
+    @cached_property
     def end(self) -> str:
         """The end as it is reported, where the shim's exit does not say it all."""
         return f"{self.path}/end.msgpack"

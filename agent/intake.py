@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from agent.flood import Bound, Flood, Part
-from agent.redact import Needles, Redactor
+from agent.redact import NOTHING, Needles, Redactor
 from agent.spool import SpoolWriter
 from schemas.stream import Stream
 
@@ -17,11 +17,16 @@ class Intake:
     """One writer's way into the spool. Who has a clock calls ``tick`` when it is ``due``."""
 
     def __init__(
-        self, spool: SpoolWriter, environment: Mapping[str, str], bound: Bound, now: float
+        self,
+        spool: SpoolWriter,
+        environment: Mapping[str, str],
+        bound: Bound,
+        now: float,
+        secrets: Mapping[str, str] = NOTHING,
     ) -> None:
-        """``environment`` is the job's: some of its values are secrets."""
+        """``environment`` is the job's: some of its values are secrets, as all ``secrets`` are."""
         self._spool = spool
-        self._needles = Needles.of(environment)
+        self._needles = Needles.of(environment, secrets)
         self._redactors = {stream: Redactor(self._needles) for stream in Stream}
         self._release_at: float | None = None
         self._flood = Flood(bound, spool.offset, now)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 from agent.flood import Bound
 from agent.intake import Intake
+from agent.redact import NOTHING
 from agent.spool import SpoolWriter
 from schemas.stream import Stream
 
@@ -20,10 +21,11 @@ class LoopIntake:
         environment: Mapping[str, str],
         bound: Bound,
         news: Callable[[], None],
+        secrets: Mapping[str, str] = NOTHING,
     ) -> None:
         """``news`` is called when something comes into the log by itself, later."""
         self._loop = asyncio.get_running_loop()
-        self._intake = Intake(spool, environment, bound, self._loop.time())
+        self._intake = Intake(spool, environment, bound, self._loop.time(), secrets)
         self._news = news
         self._timer: asyncio.TimerHandle | None = None
 

@@ -16,7 +16,19 @@ from schemas.secret_names import is_secret
 
 SHORTEST = 6
 """Characters of a value below which it is too ordinary to be looked for."""
+LINES_MOST = 256
+"""Lines of one value that are looked for each by itself: whoever prints a key may indent it."""
+NOTHING: Mapping[str, str] = {}
 PERCENT = re.compile(r"%[0-9A-F]{2}")
+
+
+def needles_of(secret: str) -> Iterator[bytes]:
+    """Of all of it without the blanks around, and of each line by itself."""
+    text = secret.strip()
+    yield from written(text)
+    lines = text.splitlines()
+    for line in lines[:LINES_MOST] if len(lines) > 1 else ():
+        yield line.strip().encode("utf-8", "surrogateescape")
 
 
 def written(secret: str) -> Iterator[bytes]:
@@ -46,7 +58,7 @@ class Needles:
     def __init__(self, secrets: Mapping[str, str]) -> None:
         self._names: dict[bytes, str] = {}
         for name, secret in secrets.items():
-            for needle in written(secret):
+            for needle in needles_of(secret):
                 if len(needle) >= SHORTEST:
                     self._names.setdefault(needle, name)
         self._inner = frozenset().union(*(needle[:-1] for needle in self._names))
@@ -54,14 +66,14 @@ class Needles:
         self.longest = max(map(len, self._names), default=0)
 
     @classmethod
-    def of(cls, environment: Mapping[str, str]) -> Needles:
-        return cls(
-            {
-                name: value
-                for name, value in environment.items()
-                if len(value) >= SHORTEST and is_secret(name, value)
-            }
-        )
+    def of(cls, environment: Mapping[str, str], secrets: Mapping[str, str] = NOTHING) -> Needles:
+        """Those of the environment by their names, and what was given as secrets."""
+        named = {
+            name: value
+            for name, value in environment.items()
+            if len(value) >= SHORTEST and is_secret(name, value)
+        }
+        return cls({**named, **secrets})
 
     def __bool__(self) -> bool:
         return bool(self._names)

@@ -15,7 +15,7 @@ import signal
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -25,9 +25,10 @@ from agent.disk import is_full
 from agent.flood import Bound
 from agent.folder import ENDED, PRINTED, STARTED, AttemptFolder, Note
 from agent.gather import Gather
+from agent.handing import NONE, NotHanded, Secrets, take
 from agent.intake import Intake
 from agent.lease import LOOK_EVERY, RAN_OUT, boot_time, of_attempt
-from agent.looks import FIRST_LOOK, excess, pause
+from agent.looks import FIRST_LOOK, Ending, excess, pause, with_peak
 from agent.runtimes.launchers import launcher
 from agent.runtimes.protocol import CannotLaunch, Exit, Launch, Launched, OutOfSight, Source
 from agent.spool import SpoolWriter
@@ -52,14 +53,6 @@ REST_READS = 64
 Timer = Callable[[], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """A stop that is under way; its reason wins over what the program makes of it."""
-
-    reason: Reason
-    detail: str
-
-
 class Shim:
     """One attempt, from launch to exit."""
 
@@ -71,8 +64,7 @@ class Shim:
         self._wake = os.open(folder.wake, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         self._spool = SpoolWriter(folder.spool)
         limits = self._launch.limits
-        bound = Bound(limits.log_rate, limits.log_total)
-        self._log = Intake(self._spool, self._launch.environment, bound, time.monotonic())
+        self._log = self._intake(NONE)
         self._lease = of_attempt(folder.path)
         self._timers: dict[Timer, float] = {}
         self._commands = b""
@@ -95,8 +87,10 @@ class Shim:
             self._finish(Exit(Reason.LEASE_EXPIRED, detail=RAN_OUT))
             return
         try:
-            launched = launcher(self._launch.runtime).launch(self._launch)
-        except CannotLaunch as error:
+            secrets = take(self._folder.secrets) if self._launch.secrets else NONE
+            self._log = self._intake(secrets)
+            launched = launcher(self._launch.runtime).launch(self._launch, secrets)
+        except (CannotLaunch, NotHanded) as error:
             self._finish(Exit(error.reason, detail=str(error)))
             return
         try:
@@ -106,6 +100,11 @@ class Shim:
             self._finish(replace(self._judged(), started_at=at))
         finally:
             launched.close()
+
+    def _intake(self, secrets: Secrets) -> Intake:
+        limits, environment = self._launch.limits, self._launch.environment
+        bound = Bound(limits.log_rate, limits.log_total)
+        return Intake(self._spool, environment, bound, time.monotonic(), secrets.texts())
 
     def _tell_started(self, launched: Launched, at: float) -> None:
         with contextlib.suppress(OSError):
@@ -352,10 +351,7 @@ class Shim:
 
     def _judged(self) -> Exit:
         exit = self._exit or Exit(Reason.AGENT_ERROR, detail="the program's end was not seen")
-        # Nothing is killed for want of memory that did not use all that it may.
-        at_least = self._launch.limits.memory if exit.reason is Reason.OOM else 0
-        peak = max(exit.peak_memory or 0, self._peak, at_least) or None
-        exit = replace(exit, peak_memory=peak)
+        exit = with_peak(exit, self._peak, self._launch.limits)
         if self._ending is not None and exit.reason in (Reason.EXIT, Reason.ENGINE_RESTARTED):
             exit = replace(exit, reason=self._ending.reason, detail=self._ending.detail)
         elif exit.reason is Reason.EXIT and exit.code != 0 and is_full(self._folder.path):

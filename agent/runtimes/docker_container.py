@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.runtimes.docker_pipes import mount, through_pipes, uses_pipes
+from agent.runtimes.docker_secrets import has_files, memory_file_system, through_shell
 from agent.runtimes.protocol import Launch
 
 JOB = "/job"
@@ -43,7 +44,7 @@ def settings(launch: Launch) -> dict[str, Any]:
     Of ``launch.details``: ``image`` (id), ``user``, ``own_command`` (run what the image names, with
     the command as its arguments), ``cpus`` (what the engine has), ``gpus`` (ids), ``sandbox`` (the
     engine's name of what runs the container; empty for its default), ``pipes`` (print to the shim
-    itself; the command is complete then).
+    itself; the command is complete then, as it is with secrets), ``secret_files``.
     """
     own = bool(launch.details.get("own_command"))
     body: dict[str, Any] = {
@@ -57,15 +58,22 @@ def settings(launch: Launch) -> dict[str, Any]:
         "Healthcheck": {"Test": ["NONE"]},
         "HostConfig": host_settings(launch),
     }
-    if uses_pipes(launch):
-        body |= {"Entrypoint": through_pipes(launch.command)}
+    if launch.secrets or uses_pipes(launch):
+        body |= {"Entrypoint": wrapped(launch)}
         body |= {} if own else {"WorkingDir": JOB}
+        body |= {"OpenStdin": True, "StdinOnce": True} if launch.secrets else {}
     elif own:
         body |= {"Cmd": list(launch.command)} if launch.command else {}
     else:
         # An entrypoint of its own, or the image's would stand before the command.
         body |= {"Entrypoint": list(launch.command), "WorkingDir": JOB}
     return body
+
+
+def wrapped(launch: Launch) -> list[str]:
+    """The complete command, behind the shells that it needs."""
+    command = through_pipes(launch.command) if uses_pipes(launch) else list(launch.command)
+    return through_shell(command) if launch.secrets else command
 
 
 def labels(launch: Launch) -> dict[str, str]:
@@ -87,7 +95,10 @@ def host_settings(launch: Launch) -> dict[str, Any]:
         "Runtime": launch.details.get("sandbox", ""),
         "ReadonlyRootfs": True,
         # Programs compile into /tmp and run what they made: it stays executable.
-        "Tmpfs": {"/tmp": f"rw,exec,nosuid,nodev,mode=1777,size={limits.memory}"},
+        "Tmpfs": {
+            "/tmp": f"rw,exec,nosuid,nodev,mode=1777,size={limits.memory}",
+            **(memory_file_system(launch.details["user"]) if has_files(launch) else {}),
+        },
         "Mounts": mounts(launch),
         "NetworkMode": NETWORKS[launch.network],
         "ShmSize": limits.shm,

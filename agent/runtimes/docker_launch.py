@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from agent.handing import NONE, Secrets
 from agent.runtimes.docker_cgroup import ControlGroup
 from agent.runtimes.docker_container import container_name, settings
 from agent.runtimes.docker_engine import (
@@ -31,6 +32,7 @@ from agent.runtimes.docker_engine import (
     out_of_space,
 )
 from agent.runtimes.docker_pipes import Pipe, close_pipes, open_pipes
+from agent.runtimes.docker_secrets import send
 from agent.runtimes.protocol import CannotLaunch, Exit, Launch, OutOfSight, Source, Use
 from schemas.reason import Reason
 from schemas.stream import Stream
@@ -55,13 +57,13 @@ NOT_STARTED = re.compile(r"executable file not found|no such file or directory|p
 class DockerLauncher:
     """The shim's half of the docker runtime."""
 
-    def launch(self, launch: Launch) -> Container:
+    def launch(self, launch: Launch, secrets: Secrets = NONE) -> Container:
         engine = Engine(launch.details["engine"])
         pipes: tuple[Pipe, ...] = ()
         try:
             pipes = open_pipes(launch)
             with contextlib.closing(engine.link(START_SECONDS)) as link:
-                return start(engine, link, launch, pipes)
+                return start(engine, link, launch, pipes, secrets)
         except BaseException as error:
             close_pipes(pipes)
             if isinstance(error, EngineError):
@@ -75,12 +77,16 @@ class DockerLauncher:
         remove(engine, container_name(launch.job, launch.attempt))
 
 
-def start(engine: Engine, link: Link, launch: Launch, pipes: tuple[Pipe, ...]) -> Container:
+def start(
+    engine: Engine, link: Link, launch: Launch, pipes: tuple[Pipe, ...], secrets: Secrets
+) -> Container:
     container = create(engine, link, launch)
     attached, waiting = engine.link(START_SECONDS), engine.link(START_SECONDS)
     try:
-        answer = listen(attached, waiting, container, "next-exit")
+        answer = listen(attached, waiting, container, "next-exit", launch.secrets)
         link.call("POST", f"/containers/{container}/start")
+        if launch.secrets:
+            send(attached, secrets)
     except BaseException:
         attached.close()
         waiting.close()
@@ -90,11 +96,12 @@ def start(engine: Engine, link: Link, launch: Launch, pipes: tuple[Pipe, ...]) -
 
 
 def listen(
-    attached: Link, waiting: Link, container: str, condition: str
+    attached: Link, waiting: Link, container: str, condition: str, input: bool = False
 ) -> http.client.HTTPResponse:
     """To the output on one, for the end on the other: the head of its answer."""
     path = f"/containers/{container}"
-    attached.send_request("POST", f"{path}/attach", {"stream": 1, "stdout": 1, "stderr": 1})
+    streams = {"stream": 1, "stdout": 1, "stderr": 1, "stdin": int(input)}
+    attached.send_request("POST", f"{path}/attach", streams)
     waiting.send_request("POST", f"{path}/wait", {"condition": condition})
     attached.answer()
     return waiting.answer()

@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 HOME = "/tmp"
 """Of the container, where it is a memory file system of the job's own."""
 CHECK_SECONDS = 5.0
+NO_SHELL = "the image has no /bin/sh, through which a container is given its secrets"
 LIVES_ON_SECONDS = 2.0
 """How long it is believed that containers outlive their engine: a restart may change it."""
 
@@ -184,13 +185,17 @@ class DockerRuntime(ShimRuntime):
 
     def _start_of(self, ready: Ready, spec: JobSpec) -> Start:
         command = spec.arguments if ready.own_command else ("python", spec.entry, *spec.arguments)
-        wanted = self._shares_kernel and self._lives_on.answer()
-        if not wanted or not self._shells.has(ready.image):
+        if spec.secrets and not self._shells.surely(ready.image):
+            raise CannotPrepare(NO_SHELL, Reason.SECRET_UNAVAILABLE)
+        pipes = self._shares_kernel and self._lives_on.answer() and self._shells.has(ready.image)
+        if not pipes and not spec.secrets:
             return Start(command)
         if ready.own_command:
             image = self._engine.image(ready.image)
             command = command_of(image, spec.arguments) if image else ()
-        return Start(command, pipes=True) if command else Start(spec.arguments)
+        if not command and spec.secrets:
+            raise CannotPrepare("the image names no command, and the job gives none")
+        return Start(command, pipes) if command else Start(spec.arguments)
 
     def _launch(self, preparation: Preparation, ready: Ready, start: Start) -> Launch:
         grant = preparation.grant
@@ -205,6 +210,7 @@ class DockerRuntime(ShimRuntime):
             environment=program_environment(grant, {}, outputs=OUTPUTS, home=HOME),
             limits=limits_of(grant),
             network=spec.network,
+            secrets=bool(spec.secrets),
             details={
                 "engine": self._engine.path,
                 "image": ready.image,
@@ -213,6 +219,7 @@ class DockerRuntime(ShimRuntime):
                 "cpus": self._cpus,
                 "pipes": start.pipes,
                 "sandbox": self._sandbox,
+                "secret_files": any(use.file for use in spec.secrets),
             },
         )
 

@@ -29,11 +29,15 @@ class Shells:
 
     def has(self, image: str) -> bool:
         """Blocking. Where the engine does not say, the answer is no, and it is asked again."""
+        try:
+            return self.surely(image)
+        except EngineError:
+            return False
+
+    def surely(self, image: str) -> bool:
+        """Blocking. Raises ``EngineError``."""
         if image not in self._known:
-            try:
-                self._known[image] = self._look(image)
-            except EngineError:
-                return False
+            self._known[image] = self._look(image)
             while len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)
         return self._known[image]

@@ -28,6 +28,7 @@ from pathlib import Path
 
 from agent.flood import Bound
 from agent.folder import AttemptFolder
+from agent.handing import NONE, Secrets
 from agent.lease import RAN_OUT, boot_time, of_attempt
 from agent.loop_intake import LoopIntake
 from agent.runtimes.program import limits_of, program_environment
@@ -58,6 +59,7 @@ class Pretender:
     launch: Launch
     news: News
     started_at: float
+    secrets: Secrets
     stopped: asyncio.Event = field(default_factory=asyncio.Event)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     reason: Reason = Reason.CANCELLED
@@ -98,17 +100,23 @@ class DummyRuntime:
             command=(grant.spec.entry, *grant.spec.arguments),
             environment=program_environment(grant, {}, outputs=str(folder.outputs), home="/"),
             limits=limits_of(grant),
+            secrets=bool(grant.spec.secrets),
         )
         return Prepared(
             Environment(source="python", base="dummy", key="dummy", cached=True), launch
         )
 
-    async def start(self, folder: AttemptFolder, launch: Launch, news: News) -> None:
-        self._running[folder.name] = Pretender(launch, news, time.time())
+    async def start(
+        self, folder: AttemptFolder, launch: Launch, news: News, secrets: Secrets = NONE
+    ) -> None:
+        self._running[folder.name] = Pretender(launch, news, time.time(), secrets)
         news(False)
 
     async def adopt(self, folder: AttemptFolder, news: News) -> bool:
         return folder.name in self._running and news is not None
+
+    async def hand_over(self, folder: AttemptFolder, secrets: Secrets) -> None:
+        """Nothing of it outlives the agent."""
 
     def started_at(self, folder: AttemptFolder) -> float | None:
         pretender = self._running.get(folder.name)
@@ -147,7 +155,8 @@ async def pretend(folder: AttemptFolder, pretender: Pretender) -> Exit:
     wishes, limits = pretender.launch.environment, pretender.launch.limits
     spool = SpoolWriter(folder.spool)
     bound = Bound(limits.log_rate, limits.log_total)
-    intake = LoopIntake(spool, wishes, bound, lambda: pretender.news(True))
+    secrets = pretender.secrets
+    intake = LoopIntake(spool, wishes, bound, lambda: pretender.news(True), secrets.texts())
     try:
         if not await leased(pretender, 0.0):
             return Exit(Reason.LEASE_EXPIRED, detail=RAN_OUT)

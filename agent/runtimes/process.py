@@ -18,6 +18,7 @@ from agent.runtimes.process_environment import (
     end_builds,
     say,
 )
+from agent.runtimes.process_secrets import remove_strays
 from agent.runtimes.program import limits_of, program_environment
 from agent.runtimes.protocol import CannotPrepare, Launch, News, Output, Preparation, Prepared
 from agent.runtimes.shim_runtime import ShimRuntime, StartHost
@@ -94,6 +95,7 @@ class ProcessRuntime(ShimRuntime):
             ),
             limits=limits_of(grant),
             network="full",
+            secrets=bool(grant.spec.secrets),
             details={
                 "environment": built.key,
                 "cores": self._cores.take(folder.name, grant.spec.resources.cpus),
@@ -109,7 +111,7 @@ class ProcessRuntime(ShimRuntime):
         return await super().adopt(folder, news)
 
     async def clean(self, wanted: int) -> int:
-        removed = await super().clean(wanted)
+        removed = await super().clean(wanted) + remove_strays(self._root.parent / "attempts")
         return removed + await self._environments.clean(set(self._in_use.values()), wanted)
 
     async def discard(self, folder: AttemptFolder) -> None:

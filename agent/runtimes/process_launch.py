@@ -9,11 +9,13 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from agent.folder import AttemptFolder
+from agent.handing import NONE, Secrets
 from agent.runtimes.cores import pinned
+from agent.runtimes.process_secrets import place_of, remove, with_secrets
 from agent.runtimes.process_tree import kill_tree, reap_strays, tree_use
 from agent.runtimes.protocol import CannotLaunch, Exit, Launch, Launched, Source, Use
 from schemas.reason import Reason
@@ -26,15 +28,18 @@ DEFAULTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal
 
 
 class ProcessLauncher:
-    def launch(self, launch: Launch) -> Launched:
+    def launch(self, launch: Launch, secrets: Secrets = NONE) -> Launched:
         become_subreaper()
+        place = place_of(Path(launch.folder))
+        environment = with_secrets(launch.environment, secrets, place)
         pipes: list[tuple[int, int]] = []
         try:
             os.chdir(AttemptFolder(Path(launch.folder)).job)
             pipes = [os.pipe2(os.O_CLOEXEC), os.pipe2(os.O_CLOEXEC)]
             with pinned(launch.details.get("cores", ())):
-                pid = spawn(launch, pipes[0][1], pipes[1][1])
+                pid = spawn(launch.command, environment, pipes[0][1], pipes[1][1])
         except OSError as error:
+            remove(place)
             for pair in pipes:
                 os.close(pair[0])
             raise CannotLaunch(f"cannot start {launch.command[0]}: {error.strerror}") from error
@@ -42,10 +47,11 @@ class ProcessLauncher:
             for pair in pipes:
                 os.close(pair[1])
         sources = (PipeSource(pipes[0][0], Stream.STDOUT), PipeSource(pipes[1][0], Stream.STDERR))
-        return ProcessLaunched(pid, sources, launch.limits.pids)
+        return ProcessLaunched(pid, sources, launch.limits.pids, place)
 
     def recover(self, launch: Launch) -> None:
         """Kills the session of a program whose shim died, unless its id went to another one."""
+        remove(place_of(Path(launch.folder)))
         started = AttemptFolder(Path(launch.folder)).started()
         if started is None:
             return
@@ -59,12 +65,12 @@ LAUNCHER = ProcessLauncher()
 LIBC = ctypes.CDLL(None)
 
 
-def spawn(launch: Launch, stdout: int, stderr: int) -> int:
+def spawn(command: Sequence[str], environment: Mapping[str, str], stdout: int, stderr: int) -> int:
     """Starts the command in a session and group of its own; standard input is empty."""
     return os.posix_spawn(
-        launch.command[0],
-        launch.command,
-        launch.environment,
+        command[0],
+        tuple(command),
+        environment,
         file_actions=[
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
             (os.POSIX_SPAWN_DUP2, stdout, 1),
@@ -102,11 +108,12 @@ class PipeSource:
 class ProcessLaunched:
     """One process, its group, and whatever descends from it."""
 
-    def __init__(self, pid: int, sources: Sequence[Source], most: int) -> None:
+    def __init__(self, pid: int, sources: Sequence[Source], most: int, secrets: Path) -> None:
         self._pid = pid
         self._most = most
         """Processes that it may have."""
         self._sources = sources
+        self._secrets = secrets
         self._exited = exit_descriptor(pid)
         self._exit: Exit | None = None
         self._identity = f"{pid}@{birth(pid)}"
@@ -152,6 +159,7 @@ class ProcessLaunched:
         os.close(self._exited)
         for source in self._sources:
             os.close(source.fileno())
+        remove(self._secrets)
 
 
 def exit_of(code: int, peak_kib: int) -> Exit:

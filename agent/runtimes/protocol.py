@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgpack
 
+from agent.handing import NONE, Secrets
 from schemas.reason import Reason
 from schemas.stream import Stream
 
@@ -74,6 +75,8 @@ class Launch:
     network: str = "none"
     details: dict[str, Any] = field(default_factory=dict)
     """What the runtime's agent side tells its own launcher (image, devices); plain values."""
+    secrets: bool = False
+    """Whether the agent hands some over; they stand in no file, and so not here."""
 
     def pack(self) -> bytes:
         return pack_fields(self, limits=fields_of(self.limits))
@@ -214,7 +217,7 @@ class CannotLaunch(Exception):
 class Launcher(Protocol):
     """The shim's half of a runtime. Named ``LAUNCHER`` in the module of ``launchers.py``."""
 
-    def launch(self, launch: Launch) -> Launched:
+    def launch(self, launch: Launch, secrets: Secrets = NONE) -> Launched:
         """Attaches before it starts. Blocking. Raises ``CannotLaunch``, and cleans up then."""
 
     def recover(self, launch: Launch) -> None:
@@ -269,7 +272,9 @@ class Runtime(Protocol):
         nothing half made. Raises ``CannotPrepare``.
         """
 
-    async def start(self, folder: AttemptFolder, launch: Launch, news: News) -> None:
+    async def start(
+        self, folder: AttemptFolder, launch: Launch, news: News, secrets: Secrets = NONE
+    ) -> None:
         """Starts the program; it outlives the agent unless the runtime says otherwise.
 
         ``news`` is called whenever it started, the spool grew, or it ended.
@@ -277,6 +282,9 @@ class Runtime(Protocol):
 
     async def adopt(self, folder: AttemptFolder, news: News) -> bool:
         """Takes up what an earlier agent started. False where nothing runs and nothing ended."""
+
+    async def hand_over(self, folder: AttemptFolder, secrets: Secrets) -> None:
+        """Once more, to what an earlier agent started: its program may wait for them."""
 
     def started_at(self, folder: AttemptFolder) -> float | None:
         """Unix seconds at which the program started, None where it has not yet."""

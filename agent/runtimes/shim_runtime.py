@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import subprocess
 import sys
@@ -15,16 +16,22 @@ from pathlib import Path
 from typing import Protocol
 
 from agent.folder import ENDED, PRINTED, AttemptFolder, Note
+from agent.handing import NONE, Secrets, make_fifo, open_to_hand
 from agent.runtimes.launchers import launcher
 from agent.runtimes.protocol import Exit, Launch, News
 from agent.surplus import HOUR
 from schemas.reason import Reason
+
+log = logging.getLogger(__name__)
 
 SHIM_SECONDS = 15.0
 """How long a requested shim may take to show up."""
 SWEEP = 30.0
 """Seconds between two looks whether a silent shim still lives: its death is heard, normally."""
 WAKE_BYTES = 65536
+HAND_SECONDS, HAND_AGAIN = 10.0, 0.01
+"""How long a shim may take to take what is more than fits into its FIFO, and how often it is tried.
+"""
 DYING_SECONDS = 2.0
 """How long a killed process may take to let go of its lock."""
 VANISHED = "the shim died, and with it the sight of the program"
@@ -53,6 +60,8 @@ class Watched:
     news: News
     wake: int
     control: int
+    handing: int
+    """Keeps the secrets in their FIFO until the shim has taken them; -1 where there are none."""
     asked_at: float | None
     """Monotonic seconds at which its shim was asked for; None where it was adopted."""
     ended: asyncio.Event = field(default_factory=asyncio.Event)
@@ -79,7 +88,11 @@ class ShimRuntime:
         self._hosts.mkdir(mode=0o700, parents=True, exist_ok=True)
         await self._need_host()
 
-    async def start(self, folder: AttemptFolder, launch: Launch, news: News) -> None:
+    async def start(
+        self, folder: AttemptFolder, launch: Launch, news: News, secrets: Secrets = NONE
+    ) -> None:
+        if launch.secrets:
+            make_fifo(folder.secrets)
         folder.add_note(Note.LAUNCH, launch.pack())
         for fifo in (folder.control, folder.wake):
             with contextlib.suppress(FileExistsError):
@@ -87,6 +100,24 @@ class ShimRuntime:
         self._watch(folder, news, time.monotonic())
         await self._need_host()
         os.write(self._fifo, os.fsencode(folder.path) + b"\n")
+        if launch.secrets:
+            await self.hand_over(folder, secrets)
+
+    async def hand_over(self, folder: AttemptFolder, secrets: Secrets) -> None:
+        watched = self._watched.get(folder.name)
+        if watched is None:
+            return
+        if watched.handing < 0:
+            watched.handing = open_to_hand(folder.secrets)
+        data = secrets.pack()
+        give_up = time.monotonic() + HAND_SECONDS
+        while data and watched.handing >= 0 and time.monotonic() < give_up:
+            try:
+                data = data[os.write(watched.handing, data) :]
+            except BlockingIOError:
+                await asyncio.sleep(HAND_AGAIN)
+        if data:
+            log.warning("%s did not take its secrets", folder.name)
 
     async def adopt(self, folder: AttemptFolder, news: News) -> bool:
         if folder.exit() is not None:
@@ -149,7 +180,7 @@ class ShimRuntime:
     def _watch(self, folder: AttemptFolder, news: News, asked_at: float | None) -> None:
         wake = os.open(folder.wake, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         control = os.open(folder.control, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-        watched = Watched(folder, news, wake, control, asked_at)
+        watched = Watched(folder, news, wake, control, -1, asked_at)
         self._watched[folder.name] = watched
         asyncio.get_running_loop().add_reader(wake, self._on_wake, watched)
 
@@ -159,6 +190,7 @@ class ShimRuntime:
         except BlockingIOError:
             return
         watched.asked_at = None
+        close_handing(watched)
         if not data:
             asyncio.get_running_loop().remove_reader(watched.wake)
         if not data or ENDED in data:
@@ -169,6 +201,7 @@ class ShimRuntime:
         asyncio.get_running_loop().remove_reader(watched.wake)
         os.close(watched.wake)
         os.close(watched.control)
+        close_handing(watched)
 
     def _overdue(self, watched: Watched) -> bool:
         """A shim that never came, or one that died unheard."""
@@ -211,6 +244,13 @@ class ShimRuntime:
             os.close(self._fifo)
         self._fifo, self._path = fifo, path
         self._host = await self._start_host(path, self.name)
+
+
+def close_handing(watched: Watched) -> None:
+    """A shim that has something to say has taken them, or will not."""
+    if watched.handing >= 0:
+        os.close(watched.handing)
+        watched.handing = -1
 
 
 def shim_died(folder: AttemptFolder, detail: str) -> Exit:

@@ -32,6 +32,7 @@ from services.upload.admission import Admission, OverQuota
 from services.upload.bundle import Bundle, canonical, canonical_bytes, check_entry, inspect
 from services.upload.config import UploadConfig
 from services.upload.fetches import Fetches
+from services.upload.named_secrets import advice, check_secrets
 from services.upload.refusals import BadBundle
 
 log = logging.getLogger(__name__)
@@ -133,6 +134,7 @@ class Uploads:
         return Submitted(record=stored, created=False) if stored else None
 
     async def _checked(self, asked: Submit) -> StoredBundle:
+        await check_secrets(self._bus, asked.owner, asked.spec)
         bundle = await self._bundle(asked)
         if bundle.files is not None:
             check_entry(bundle.files, asked.spec.entry)
@@ -160,7 +162,8 @@ class Uploads:
                 try:
                     await self._records.write(record, Fact.SUBMITTED, 0)
                     log.info("%s submitted by %s", job, asked.owner)
-                    return Submitted(record=record, created=True, notes=bundle.notes)
+                    notes = (*bundle.notes, *advice(asked.spec))
+                    return Submitted(record=record, created=True, notes=notes)
                 except Conflict:
                     stored = (await self._records.get(job)).record
             if (stored.owner, stored.bundle, stored.spec) == (
