@@ -8,6 +8,7 @@ import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from urllib.request import Request
 
 import pytest
 
@@ -114,12 +115,13 @@ def test_every_byte_is_there_for_who_asks(up: Up, painted: str, flags: tuple[str
 
 def test_lines_over_http_say_where_they_begin(up: Up, job: str) -> None:
     url = f"{up.url}/api/v1/jobs/{job}/log"
-    with urllib.request.urlopen(f"{url}?lines=3-4", timeout=10) as answer:
+    who = {"Authorization": f"Bearer {up.token}"}
+    with urllib.request.urlopen(Request(f"{url}?lines=3-4", headers=who), timeout=10) as answer:
         assert len(answer.read().splitlines()) == 2
         assert answer.headers["Stoker-Line"] == "3"
         cursor = answer.headers["Stoker-Cursor"]
     assert re.fullmatch(r"1\.0\.\d+", cursor)
     with pytest.raises(urllib.error.HTTPError) as refused:
-        urllib.request.urlopen(f"{url}?lines=4-3", timeout=10)
+        urllib.request.urlopen(Request(f"{url}?lines=4-3", headers=who), timeout=10)
     problem = json.load(refused.value)
     assert (problem["status"], problem["code"]) == (422, "bad_window")

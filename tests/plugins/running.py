@@ -14,6 +14,7 @@ from pathlib import Path
 
 from stoker import config
 from stoker.client import Client
+from stoker.keeping import OWN_TOKEN
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 30.0
@@ -30,8 +31,13 @@ class Up:
     nats: str
 
     @property
+    def token(self) -> str:
+        """Of who started it."""
+        return token_of(self.data)
+
+    @property
     def client(self) -> Client:
-        return Client(self.url)
+        return Client(self.url, token=self.token)
 
     def stoker(
         self, *arguments: str, timeout: float = 60, cwd: Path = ROOT
@@ -49,8 +55,8 @@ class Up:
 
     @property
     def environment(self) -> dict[str, str]:
-        extra = {"STOKER_URL": self.url, "STOKER_DATA": str(self.data), "PYTHONPATH": str(ROOT)}
-        return {**os.environ, **extra, "NO_COLOR": "1"}
+        extra = {"STOKER_URL": self.url, "STOKER_DATA": str(self.data)}
+        return {**surroundings(self.data), **extra}
 
     def told(self) -> str:
         return (self.data / "terminal.txt").read_text(errors="replace")
@@ -62,9 +68,10 @@ def running_up(data: Path, *flags: str) -> Iterator[Up]:
     data.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "stoker", "up", "--data", str(data)]
     command += ["--port", "0", "--nats-port", "0", *flags]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
     with (data / "terminal.txt").open("ab") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=out, cwd=ROOT, env=environment)
+        process = subprocess.Popen(
+            command, stdout=out, stderr=out, cwd=ROOT, env=surroundings(data)
+        )
     try:
         address = started(data, process)
         yield Up(data, process, address.url, address.nats)
@@ -72,11 +79,21 @@ def running_up(data: Path, *flags: str) -> Iterator[Up]:
         stop(process)
 
 
+def surroundings(data: Path) -> dict[str, str]:
+    """Nothing is kept in the home folder of whoever tests."""
+    kept = {"XDG_CONFIG_HOME": str(data / "config"), "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
+    return {**os.environ, **kept}
+
+
+def token_of(data: Path) -> str:
+    return (data / config.KEYS / OWN_TOKEN).read_text().strip()
+
+
 def started(data: Path, process: subprocess.Popen[bytes]) -> config.Address:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         address = config.read_address(data)
-        if address is not None and Client(address.url).workers():
+        if address is not None and Client(address.url, token=token_of(data)).workers():
             return address
         time.sleep(0.05)
     words = (data / "terminal.txt").read_text(errors="replace")
