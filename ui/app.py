@@ -15,16 +15,22 @@ from bus.records import Records
 from schemas.people import Principal
 from ui.admission import admit
 from ui.api.common import ask
+from ui.api.outputs import download_gate
 from ui.config import UiConfig
 from ui.events import Events
+from ui.gate import Gate
 from ui.hub import Hub
 from ui.keys import (
     BUS,
     CONFIG,
+    DOWNLOADS,
     EVENTS,
     HUB,
     LOGS,
     OBJECTS,
+    OIDC,
+    OIDC_GATE,
+    OUTPUTS,
     OWNERS,
     PRINCIPALS,
     RECORDS,
@@ -36,6 +42,8 @@ from ui.keys import (
     Sockets,
 )
 from ui.logs import LogReader
+from ui.oidc import Provider
+from ui.outputs import OutputReader
 from ui.owners import Owners
 from ui.pages import setup_pages
 from ui.principals import Principals
@@ -63,6 +71,8 @@ def build_app(bus: Bus, config: UiConfig) -> web.Application:
     app[OBJECTS] = Objects(bus)
     app[RECORDS] = Records(bus)
     app[LOGS] = LogReader(bus)
+    app[OUTPUTS] = OutputReader(bus)
+    app[DOWNLOADS] = download_gate()
     app[ROW_LOGS] = RowLogs(bus)
     app[SEARCHES] = Searches()
     app[UPLOADS] = asyncio.Semaphore(config.uploads_at_once)

@@ -18,8 +18,11 @@ if TYPE_CHECKING:
     from schemas.access import Action
     from ui.config import UiConfig
     from ui.events import Events
+    from ui.gate import Gate
     from ui.hub import Hub
     from ui.logs import LogReader
+    from ui.oidc import Provider
+    from ui.outputs import OutputReader
     from ui.owners import Owners
     from ui.principals import Principals
     from ui.row_feed import RowHub
@@ -44,6 +47,8 @@ LOGS: web.AppKey[LogReader] = web.AppKey("logs")
 ROWS: web.AppKey[RowHub] = web.AppKey("rows")
 ROW_LOGS: web.AppKey[RowLogs] = web.AppKey("row_logs")
 SEARCHES: web.AppKey[Searches] = web.AppKey("searches")
+OUTPUTS: web.AppKey[OutputReader] = web.AppKey("outputs")
+DOWNLOADS: web.AppKey[Gate] = web.AppKey("downloads")
 UPLOADS: web.AppKey[asyncio.Semaphore] = web.AppKey("uploads")
 SOCKETS: web.AppKey[Sockets] = web.AppKey("sockets")
 OWNERS: web.AppKey[Owners] = web.AppKey("owners")

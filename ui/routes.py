@@ -22,7 +22,10 @@ from ui.api import (
 )
 from ui.keys import ACTIONS, PAGES_OF
 from ui.operations import API, Operation, Page, Query
+from ui.output_routes import OUTPUT_OPERATIONS
+from ui.oversight_routes import OVERSIGHT_OPERATIONS
 from ui.people_routes import PEOPLE_OPERATIONS
+from ui.secret_routes import SECRET_OPERATIONS
 from ui.views import (
     DrainBody,
     FoundRows,
@@ -274,7 +277,10 @@ OPERATIONS: tuple[Operation, ...] = (
         tag="service",
         action=Action.SEE_WORKERS,
     ),
+    *OUTPUT_OPERATIONS,
     *PEOPLE_OPERATIONS,
+    *SECRET_OPERATIONS,
+    *OVERSIGHT_OPERATIONS,
 )
 PAGES: tuple[Page, ...] = (
     Page("/", pages.home_page, Action.SEE_JOBS),
@@ -291,7 +297,8 @@ PAGES: tuple[Page, ...] = (
 def add_routes(app: web.Application) -> None:
     for operation in OPERATIONS:
         if operation.method == "GET":
-            app.router.add_get(operation.path, operation.handler)
+            path = operation.path.replace("{path}", r"{path:[^\0]+}")
+            app.router.add_get(path, operation.handler)
         else:
             app.router.add_route(operation.method, operation.path, operation.handler)
     for page in PAGES:
