@@ -44,6 +44,11 @@ class Stack:
     http: aiohttp.ClientSession
 
     @property
+    def token(self) -> str:
+        """Of who started it."""
+        return token_of(self.folder)
+
+    @property
     def admin(self) -> Path:
         """The credentials of who may do everything on its bus."""
         return self.folder / "identities" / "admin.creds"
@@ -112,11 +117,16 @@ def zip_of(files: dict[str, str]) -> bytes:
     return out.getvalue()
 
 
-def environment() -> dict[str, str]:
-    """Ours without what an outer Stoker set, and with a base image that is here already."""
+def environment(folder: Path | None = None) -> dict[str, str]:
+    """Ours without what an outer Stoker set, and with a base image that is here already.
+
+    What a ``stoker up`` notes in the home folder is noted in that folder instead.
+    """
     kept = {k: v for k, v in os.environ.items() if k == BASE_IMAGE or not k.startswith("STOKER_")}
     if BASE_IMAGE not in kept and has_local_image():
         kept[BASE_IMAGE] = LOCAL_IMAGE
+    if folder is not None:
+        kept["XDG_CONFIG_HOME"] = str(folder / "config")
     return {**kept, "NO_COLOR": "1"}
 
 
@@ -149,10 +159,13 @@ async def running_stack(runtime: str, slots: int = 4) -> AsyncIterator[Stack]:
     ]
     out = (folder / "up.txt").open("wb")
     process = await asyncio.create_subprocess_exec(
-        *command, cwd=ROOT, stdout=out, stderr=out, env=environment()
+        *command, cwd=ROOT, stdout=out, stderr=out, env=environment(folder)
     )
     try:
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(120)) as http:
+        await signed_in(folder, process)
+        who = {"Authorization": f"Bearer {token_of(folder)}"}
+        timeout = aiohttp.ClientTimeout(120)
+        async with aiohttp.ClientSession(timeout=timeout, headers=who) as http:
             stack = Stack(
                 f"http://127.0.0.1:{port}",
                 f"nats://127.0.0.1:{nats_port}",
@@ -165,6 +178,22 @@ async def running_stack(runtime: str, slots: int = 4) -> AsyncIterator[Stack]:
     finally:
         out.close()
         await stopped(process, folder)
+
+
+def token_of(folder: Path) -> str:
+    return (folder / "identities" / "cli.token").read_text().strip()
+
+
+async def signed_in(folder: Path, process: asyncio.subprocess.Process) -> None:
+    """Until there is an address, and with it a token for who started it."""
+    try:
+        async with asyncio.timeout(READY):
+            while not (folder / "up.json").exists():
+                if process.returncode is not None:
+                    raise RuntimeError(f"stoker up ended:\n{tail(folder)}")
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        raise RuntimeError(f"no page after {READY:.0f} s:\n{tail(folder)}") from None
 
 
 async def ready(stack: Stack, process: asyncio.subprocess.Process) -> None:

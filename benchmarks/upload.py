@@ -40,7 +40,7 @@ async def one_gibibyte() -> list[Figure]:
     async with running_stack("dummy") as stack:
         await stack.stored()
         async with watched_growth(stack.processes()) as growth:
-            taken = await asyncio.to_thread(post_file, stack.url, path)
+            taken = await asyncio.to_thread(post_file, stack.url, path, stack.token)
     name, grown = growth.worst()
     return [
         Figure("upload 1 GiB: transfer", size / taken.sent, "MB/s", TRANSFER_BAR, at_most=False),
@@ -82,7 +82,7 @@ def big_zip(folder: Path = RESULTS, size: int = SIZE) -> Path:
     return path
 
 
-def post_file(url: str, path: Path) -> Taken:
+def post_file(url: str, path: Path, token: str) -> Taken:
     """One multipart request by ``sendfile``, so that the sender costs nothing."""
     boundary = uuid.uuid4().hex
     head = part_head(boundary, "spec", "application/json")
@@ -96,7 +96,7 @@ def post_file(url: str, path: Path) -> Taken:
         path.open("rb") as file,
     ):
         begun = time.perf_counter()
-        sock.sendall(request_head(address.netloc, boundary, length) + head)
+        sock.sendall(request_head(address.netloc, boundary, length, token) + head)
         sock.sendfile(file)
         sock.sendall(foot)
         sent = time.perf_counter() - begun
@@ -114,9 +114,9 @@ def part_head(boundary: str, name: str, kind: str) -> bytes:
     ).encode()
 
 
-def request_head(host: str, boundary: str, length: int) -> bytes:
+def request_head(host: str, boundary: str, length: int, token: str) -> bytes:
     return (
         f"POST /api/v1/jobs HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n"
         f"Content-Type: multipart/form-data; boundary={boundary}\r\n"
-        f"Content-Length: {length}\r\n\r\n"
+        f"Content-Length: {length}\r\nAuthorization: Bearer {token}\r\n\r\n"
     ).encode()

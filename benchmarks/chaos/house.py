@@ -202,7 +202,7 @@ def service_part(house: House, name: str, port: int = 0) -> Part:
     if service in ("upload", "catalog"):
         command += ["--data", str(house.folder / name)]
     if service == "ui":
-        command += ["--port", str(port)]
+        command += ["--port", str(port), "--no-sign-in"]
     return Part(name, command, house.folder / f"{name}.log")
 
 

@@ -7,8 +7,11 @@ import os
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
 
 from playwright.async_api import Browser, Page, ViewportSize, async_playwright
+
+from benchmarks.entering import enter
 
 ARGUMENTS = (
     "--no-sandbox",
@@ -96,10 +99,13 @@ async def open_browser() -> AsyncIterator[Browser]:
 
 
 @asynccontextmanager
-async def open_tab(browser: Browser, url: str) -> AsyncIterator[Page]:
-    """With empty caches, as a first visit has them."""
+async def open_tab(browser: Browser, url: str, token: str = "") -> AsyncIterator[Page]:
+    """With empty caches, as a first visit has them; signed in as whoever the token is of."""
     context = await browser.new_context(viewport=VIEW)
     try:
+        if token:
+            parts = urlsplit(url)
+            await enter(context, f"{parts.scheme}://{parts.netloc}", token)
         await context.add_init_script(PAINTED)
         page = await context.new_page()
         await page.goto(url)

@@ -52,7 +52,7 @@ async def one_round(stack: Stack, image: str, *, buffered: bool) -> Round:
     job = await stack.upload(zip_of({"main.py": program}), SPEC)
     agent = agent_of(stack)
     async with watched_growth([agent]) as grown:
-        ours = await read_in_process("follow", stack.url, job["id"], str(LINES))
+        ours = await read_in_process("follow", stack.url, job["id"], str(LINES), token=stack.token)
     end = await stack.ended(job["id"])
     if end["state"] != "succeeded":
         raise RuntimeError(f"{job['id']} ended as {end['state']}: {end['detail']}")

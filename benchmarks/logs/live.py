@@ -51,9 +51,12 @@ async def watched(stack: Stack, job: str) -> tuple[Seen, list[float]]:
     """What the sockets saw, and the ages of the last row in view at each paint of it."""
     port = int(stack.url.rpartition(":")[2])
     path = f"/api/v1/jobs/{job}/log/rows/ws"
-    async with open_browser() as browser, open_tab(browser, f"{stack.url}/jobs/{job}") as page:
+    async with (
+        open_browser() as browser,
+        open_tab(browser, f"{stack.url}/jobs/{job}", stack.token) as page,
+    ):
         await page.evaluate("() => firstRows")
-        watching = asyncio.create_task(watch_in_process(port, path, SOCKETS, SECONDS))
+        watching = asyncio.create_task(watch_in_process(port, path, SOCKETS, SECONDS, stack.token))
         await asyncio.sleep(SETTLE)
         await page.evaluate(f"() => {{ {AGES} }}")
         seen = await watching

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -57,7 +58,11 @@ async def follow(url: str, job: str, lines: int) -> Read:
     pieces: list[bytes] = []
     first = last = 0.0
     path = f"{url}/api/v1/jobs/{job}/log/ws"
-    async with aiohttp.ClientSession() as http, http.ws_connect(path, max_msg_size=0) as socket:
+    who = {"Authorization": f"Bearer {os.environ['STOKER_TOKEN']}"}
+    async with (
+        aiohttp.ClientSession(headers=who) as http,
+        http.ws_connect(path, max_msg_size=0) as socket,
+    ):
         async for message in socket:
             if message.type is aiohttp.WSMsgType.BINARY:
                 printed = output_of(message.data)
@@ -125,15 +130,17 @@ async def ages_in_process(image: str, folder: Path) -> list[float]:
     return found
 
 
-async def read_in_process(*words: str, seconds: float = 300) -> Read:
+async def read_in_process(*words: str, seconds: float = 300, token: str = "") -> Read:
     """Runs this module and gives back what it read."""
-    return Read(**json.loads(await last_word(*words, seconds=seconds)))
+    return Read(**json.loads(await last_word(*words, seconds=seconds, token=token)))
 
 
-async def last_word(*words: str, seconds: float, module: str = "reading") -> bytes:
+async def last_word(*words: str, seconds: float, module: str = "reading", token: str = "") -> bytes:
     """What a module of these benchmarks prints in a process of its own."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", f"benchmarks.logs.{module}", *words), stdout=asyncio.subprocess.PIPE
+        *(sys.executable, "-m", f"benchmarks.logs.{module}", *words),
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "STOKER_TOKEN": token},
     )
     try:
         async with asyncio.timeout(seconds):

@@ -126,7 +126,7 @@ async def open_page(store: Store) -> AsyncIterator[Page]:
     """From when it knows the job."""
     port = free_port()
     stoker = (sys.executable, "-m", "stoker")
-    command = (*stoker, "serve", "ui", "--nats", store.nats, "--port", str(port))
+    command = (*stoker, "serve", "ui", "--nats", store.nats, "--port", str(port), "--no-sign-in")
     part = Part("ui", command, store.folder / "ui.log")
     keeping = asyncio.create_task(part.keep())
     try:

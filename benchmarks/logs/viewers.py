@@ -1,7 +1,8 @@
 """How late does a line reach very many viewers, in a process of their own? Its last word is JSON.
 
 ``python -m benchmarks.logs.viewers PORT PATH VIEWERS SECONDS``. Each viewer is a WebSocket that
-does no more than it must, so that the server is measured and not its viewers.
+does no more than it must, so that the server is measured and not its viewers. Who they are stands
+in ``STOKER_TOKEN``, where somebody asks.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from benchmarks.table import percentile
 
 HANDSHAKE = (
     "GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n"
+    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n{who}\r\n"
 )
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 SETTLE = 2.0
@@ -91,7 +92,9 @@ class Viewer(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         key = base64.b64encode(os.urandom(16)).decode()
-        self._transport.write(HANDSHAKE.format(path=self._path, key=key).encode())
+        token = os.environ.get("STOKER_TOKEN")
+        who = f"Authorization: Bearer {token}\r\n" if token else ""
+        self._transport.write(HANDSHAKE.format(path=self._path, key=key, who=who).encode())
 
     def data_received(self, data: bytes) -> None:
         self._data += data
@@ -182,11 +185,14 @@ def told(viewers: list[Viewer], spent: float) -> Seen:
     )
 
 
-async def watch_in_process(port: int, path: str, count: int, seconds: float) -> Seen:
+async def watch_in_process(
+    port: int, path: str, count: int, seconds: float, token: str = ""
+) -> Seen:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "benchmarks.logs.viewers", str(port), path, str(count)),
         str(seconds),
         stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "STOKER_TOKEN": token},
     )
     try:
         async with asyncio.timeout(seconds + 90):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright
 
+from benchmarks.entering import enter
 from stoker.agents import AgentFlags
 from stoker.parts import PageFlags
 from stoker.stack import Stack, UpConfig, running
@@ -38,8 +39,9 @@ def chromium() -> str | None:
 
 
 @pytest.fixture
-async def stack(tmp_path: Path) -> AsyncIterator[Stack]:
+async def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stack]:
     """Everything in this process; jobs run as plain processes, which every machine can."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     asked = UpConfig(
         data=tmp_path / "stoker",
         page=PageFlags(port=0),
@@ -67,6 +69,7 @@ async def page(browser: Browser, stack: Stack) -> AsyncIterator[Page]:
     context = await browser.new_context(
         base_url=stack.url, viewport={"width": 1280, "height": 860}, color_scheme="light"
     )
+    await enter(context, stack.url, stack.welcome.token)
     page = await context.new_page()
     complaints: list[str] = []
     page.on("console", lambda message: note_complaint(message, complaints))

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser, Page, expect
 
+from benchmarks.entering import enter
 from stoker.stack import Stack
 from tests.browser.conftest import ROOT, Shoot
 from tests.browser.log_tools import SHORT, submit, zip_of
@@ -208,6 +209,7 @@ async def test_every_page_fits(
         viewport={"width": width, "height": 844},
         color_scheme="dark" if scheme == "dark" else "light",
     )
+    await enter(context, stack.url, stack.welcome.token)
     looked = await context.new_page()
     for name, path in (("home", "/"), ("job", job), ("workers", "/workers"), ("api", "/api")):
         await looked.goto(path)

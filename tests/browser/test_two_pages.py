@@ -14,6 +14,7 @@ import aiohttp
 import pytest
 from playwright.async_api import Browser, expect
 
+from benchmarks.entering import enter
 from benchmarks.stack import free_port
 from stoker.stack import Stack
 from tests.browser.log_tools import SHORT, in_view, scroll_to, submit, view_has, zip_of
@@ -71,6 +72,7 @@ async def test_a_log_is_whole_although_its_page_was_killed(
         url = await running.enter_async_context(front(pages))
         first = await running.enter_async_context(own_page(stack, pages))
         context = await browser.new_context(base_url=url)
+        await enter(context, url, stack.welcome.token)
         page = await context.new_page()
         await submit(page, zip_of(tmp_path / "counter.zip", main__py=COUNTER))
         await page.wait_for_function(f"() => ({SEEN})() > 200", timeout=SHORT)
