@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import ssl
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 
 from bus.errors import BusError
@@ -97,6 +98,20 @@ class Shown:
 
 def no_password() -> str:
     raise CertificateError("its key is locked by a password; write it without one")
+
+
+@contextlib.asynccontextmanager
+async def renewing(folder: Path | None, names: Callable[[], Iterable[str]]) -> AsyncIterator[None]:
+    """For as long as the context lasts; nothing without a folder."""
+    if folder is None:
+        yield
+        return
+    task = asyncio.create_task(keep_renewed(folder, names))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 async def keep_renewed(

@@ -19,6 +19,7 @@ from nats.errors import TimeoutError as NatsTimeout
 
 from bus.errors import BusError, Denied, Unanswered
 from bus.majority import Member, Mover
+from bus.quiet import quiet_loop
 from bus.tokens import identity_of
 from bus.trust import Untrusted, complaint, trust, wants_tls
 
@@ -202,6 +203,7 @@ class Link:
             "reconnected_cb": self._on_reconnected,
         }
         if wants_tls(config.servers, config.authority):
+            quiet_loop()
             met = trust(config.authority, config.tls_name)
             options["tls"] = met.context
             if met.name:

@@ -13,11 +13,11 @@ from typing import Any, TypeVar
 
 from bus.connection import Bus
 from bus.errors import BusError, Denied
-from bus.joining import JoinToken
+from bus.joining import JoinToken, packed_authority
 from bus.subjects import request
 from schemas.identity import Identities, Invite, Invited, ListIdentities, Revoke
 from schemas.message import Empty, Message
-from stoker import parts
+from stoker import config, parts
 from stoker.answers import StokerError
 
 M = TypeVar("M", bound=Message)
@@ -30,12 +30,15 @@ class Door:
 
     servers: tuple[str, ...]
     credentials: Path | None
+    trust: config.NatsTrust = config.USUAL_TRUST
 
     def invite(self, worker: str, pool: str, life: float, servers: tuple[str, ...]) -> str:
         """The token of a line that lets that machine join."""
         asked = Invite(worker=worker, pool=pool, by=person(), life=life)
         token = self._ask("invite", asked, Invited).token
-        return str(JoinToken(servers, token, worker, pool))
+        known = self.trust.authority
+        authority = packed_authority(known) if known else ""
+        return str(JoinToken(servers, token, worker, pool, authority))
 
     def revoke(self, worker: str) -> None:
         self._ask("revoke", Revoke(worker=worker, by=person()), Empty)
@@ -55,7 +58,7 @@ class Door:
         return asyncio.run(self._asked(verb, asked, kind))
 
     async def _asked(self, verb: str, asked: Message, kind: type[M]) -> M:
-        settings = parts.bus_config(self.servers, "admin", self.credentials)
+        settings = parts.bus_config(self.servers, "admin", self.credentials, self.trust)
         try:
             async with Bus.connect(replace(settings, connect_timeout=SECONDS)) as bus:
                 return await bus.request(request("identity", verb), asked, kind, attempts=3)

@@ -48,6 +48,8 @@ class AgentFlags:
     gpus: int | None = None
     keep_outputs: str | int | None = None
     credentials: Path | None = None
+    ca: Path | None = None
+    """Who alone vouches for NATS."""
     servers: tuple[str, ...] | None = None
     join: str | None = None
     """A token of an invitation."""
@@ -57,7 +59,7 @@ class AgentFlags:
         """The flags, and the file's table where they are silent."""
         values = {**table, **(table.get("capacity") or {})}
         values.pop("capacity", None)
-        for name in ("work", "credentials", "template"):
+        for name in ("work", "credentials", "ca", "template"):
             if values.get(name):
                 values[name] = Path(values[name]).expanduser()
         for name in ("servers", "networks"):
@@ -147,7 +149,8 @@ async def run_configured_agent(flags: AgentFlags) -> None:
     flags = await as_member(flags, ((flags.work or work) / MEMBERSHIP).absolute())
     servers = flags.servers or config.nats_servers(None)
     settings = await agent_config(flags, work)
-    bus = bus_config(servers, f"agent {settings.name}", flags.credentials)
+    trust = config.NatsTrust(flags.ca and flags.ca.absolute())
+    bus = bus_config(servers, f"agent {settings.name}", flags.credentials, trust)
     await run_agent(bus, settings, leaving_by_signals())
 
 
@@ -160,8 +163,8 @@ async def as_member(flags: AgentFlags, folder: Path) -> AgentFlags:
     if member is None and flags.credentials is None:
         member = membership(folder)
     if member is not None:
-        servers = flags.servers or member.servers
-        flags = replace(flags, credentials=member.credentials, servers=servers)
+        servers, ca = flags.servers or member.servers, flags.ca or member.authority
+        flags = replace(flags, credentials=member.credentials, servers=servers, ca=ca)
     if flags.credentials is None:
         return flags
     identity = identity_of(flags.credentials)

@@ -10,17 +10,23 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
-from http.client import HTTPConnection
 from pathlib import Path
+from urllib.parse import urlsplit
 
+from stoker import config, tls
+from stoker.answers import StokerError
 from stoker.packing import told_size
+from stoker.transport import Transport
 
 DISK = 5 << 30
 """Bytes that should be free: images and environments are large."""
 CLOCK = 2.0
 """Seconds that this machine's clock may differ from the server's."""
+SOON = 21.0
+"""Days before the end of a certificate at which it should have been renewed."""
+RENEW = "renew it; a stoker up that runs takes the new file by itself (ours it renews itself)"
 SECONDS = 10.0
 """For one check."""
 
@@ -44,6 +50,7 @@ class Where:
     """The page's address."""
     nats: tuple[str, ...]
     credentials: Path | None = None
+    trust: config.NatsTrust = config.USUAL_TRUST
 
 
 def checks(data: Path, port: int, nats_server: Path | None, where: Where) -> list[Check]:
@@ -56,7 +63,9 @@ def checks(data: Path, port: int, nats_server: Path | None, where: Where) -> lis
         engine,
         gpus,
         lambda: server_and_clock(where.server),
-        lambda: store(where.nats, where.credentials),
+        lambda: store(where.nats, where.credentials, where.trust),
+        lambda: encrypted(data, where),
+        lambda: certificate(data),
     ]
     return [check() for check in made]
 
@@ -160,27 +169,28 @@ def server_and_clock(server: str) -> Check:
 
 def server_date(server: str) -> float | None:
     """Unix seconds by the server's clock; None where no stoker answers."""
-    from urllib.parse import urlsplit
-
-    parts = urlsplit(server)
     try:
-        connection = HTTPConnection(parts.hostname or "", parts.port, timeout=3)
+        connection = Transport(server).connection(3)
         connection.request("GET", "/healthz")
         answer = connection.getresponse()
         date = answer.headers.get("Date")
         connection.close()
         return parsedate_to_datetime(date).timestamp() if date and answer.status == 200 else None
-    except (OSError, ValueError):
+    except (OSError, ValueError, StokerError):
         return None
 
 
-def store(servers: tuple[str, ...], credentials: Path | None = None) -> Check:
+def store(
+    servers: tuple[str, ...],
+    credentials: Path | None = None,
+    trust: config.NatsTrust = config.USUAL_TRUST,
+) -> Check:
     """Whether NATS stores what it is given."""
     where = ", ".join(servers)
     if not any(listens(server) for server in servers):
         return Check("store", "NOTE", f"nothing answers at {where}", "start it: stoker up")
     try:
-        broken, closed = asyncio.run(state_of_store(servers, credentials))
+        broken, closed = asyncio.run(state_of_store(servers, credentials, trust))
     except Exception as error:
         return Check("store", "NOTE", first_line(str(error)), "its log says more")
     if broken:
@@ -194,8 +204,6 @@ def store(servers: tuple[str, ...], credentials: Path | None = None) -> Check:
 
 
 def listens(url: str) -> bool:
-    from urllib.parse import urlsplit
-
     parts = urlsplit(url if "://" in url else f"nats://{url}")
     try:
         with socket.create_connection((parts.hostname or "", parts.port or 4222), timeout=1):
@@ -205,17 +213,48 @@ def listens(url: str) -> bool:
 
 
 async def state_of_store(
-    servers: tuple[str, ...], credentials: Path | None
+    servers: tuple[str, ...], credentials: Path | None, trust: config.NatsTrust
 ) -> tuple[dict[str, str], list[str]]:
     """Streams that store nothing, with the reason, and those that are closed."""
     from bus.connection import Bus
     from bus.health import broken_streams, closed_streams
-    from bus.link import BusConfig
+    from stoker.parts import bus_config
 
-    known = str(credentials) if credentials else None
-    config = BusConfig(servers, "doctor", credentials=known, connect_timeout=1.0)
-    async with asyncio.timeout(SECONDS), Bus.connect(config) as bus:
+    settings = replace(bus_config(servers, "doctor", credentials, trust), connect_timeout=1.0)
+    async with asyncio.timeout(SECONDS), Bus.connect(settings) as bus:
         return await broken_streams(bus), await closed_streams(bus)
+
+
+def encrypted(data: Path, where: Where) -> Check:
+    """Whether what other machines reach, or we reach on other machines, speaks TLS."""
+    address = config.read_address(data)
+    for name in address.plain if address else ():
+        fix = f"leave out --plain-{'http' if name == 'page' else name} of stoker up"
+        return Check("tls", "FAIL", tls.PLAIN[name], fix)
+    known = where.trust.authority is not None
+    for url in (where.server, *(() if known else where.nats)):
+        parts = urlsplit(url if "://" in url else f"nats://{url}")
+        if parts.scheme in ("http", "nats") and not tls.is_loopback(parts.hostname or ""):
+            fix = "write https:// or tls://, with --ca where its authority is not well known"
+            return Check("tls", "FAIL", f"{url} is met without TLS", fix)
+    return Check("tls", "PASS", "nothing passes between machines without TLS")
+
+
+def certificate(data: Path) -> Check:
+    """Whether the page's certificate counts for a while yet."""
+    address = config.read_address(data)
+    if address is None or not address.certificate:
+        return Check("certificate", "PASS", "none is shown by a stoker up of this folder")
+    from bus.authority import days_left, read_certificate
+
+    shown = read_certificate(Path(address.certificate))
+    if shown is None:
+        return Check("certificate", "FAIL", f"{address.certificate} cannot be read", RENEW)
+    days = days_left(shown, time.time())
+    told = f"{address.certificate} counts for {days:.0f} more days"
+    if days < SOON:
+        return Check("certificate", "FAIL" if days <= 0 else "NOTE", told, RENEW)
+    return Check("certificate", "PASS", told)
 
 
 def output(command: list[str]) -> str:

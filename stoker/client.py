@@ -29,6 +29,7 @@ from stoker.answers import (
     read_rows,
     read_worker,
 )
+from stoker.config import page_url
 from stoker.keeping import token_for
 from stoker.packing import PackingError, plan, write_zip
 from stoker.transport import Progress, Transport, Upload, checked_url
@@ -48,13 +49,16 @@ __all__ = (
     "Worker",
 )
 
-DEFAULT_URL = "http://127.0.0.1:8900"
 SOONEST, LATEST = 0.1, 1.0
 """Seconds between two looks of ``wait``: first and last."""
 
 
 class Client:
     """A Stoker server. Without a URL it takes ``STOKER_URL`` or this machine's own ``stoker up``.
+
+    ``ca`` is a PEM file with the authority that vouches for it over HTTPS (or ``STOKER_CA``).
+    ``token`` says who asks (or ``STOKER_TOKEN``, or what ``stoker login`` kept); whoever runs that
+    ``stoker up`` needs none.
 
     ::
 
@@ -64,11 +68,15 @@ class Client:
     """
 
     def __init__(
-        self, url: str | None = None, *, timeout: float = 30.0, token: str | None = None
+        self,
+        url: str | None = None,
+        *,
+        timeout: float = 30.0,
+        ca: str | Path | None = None,
+        token: str | None = None,
     ) -> None:
-        """Without a token it takes the one that goes with the address (``stoker.keeping``)."""
-        self.url = checked_url(url or os.environ.get("STOKER_URL") or DEFAULT_URL)
-        self.transport = Transport(self.url, timeout, token or token_for(self.url))
+        self.url = checked_url(url or os.environ.get("STOKER_URL") or page_url())
+        self.transport = Transport(self.url, timeout, ca, token or token_for(self.url))
 
     def __enter__(self) -> Client:
         return self
@@ -242,7 +250,9 @@ class Client:
         """
         from stoker.following import followed
 
-        for event in followed(self.url, job, after, token=self.transport.token):
+        for event in followed(
+            self.url, job, after, ca=self.transport.ca, token=self.transport.token
+        ):
             if event is not None:
                 yield event
 

@@ -32,6 +32,7 @@ AGENT_FIELDS = frozenset(
 AGENT_FIELDS_TOO = frozenset(
     {
         "credentials",
+        "ca",
         "template",
         "keep_outputs",
         "dockerfiles",
@@ -67,10 +68,32 @@ def nats_servers(asked: str | None) -> tuple[str, ...]:
     return (address.nats if address else f"nats://127.0.0.1:{NATS_PORT}",)
 
 
-def nats_authority(asked: Path | None, nats: str | None) -> Path | None:
-    """The file that was named; else, of a running ``stoker up``, that of who vouches for it."""
+@dataclass(frozen=True, slots=True)
+class NatsTrust:
+    """Whose certificates count on NATS."""
+
+    authority: Path | None = None
+    """PEM of who alone vouches for it; None: whoever this machine trusts."""
+    name: str | None = None
+    """The name that they carry where it is neither the address nor our own authority's."""
+
+
+USUAL_TRUST = NatsTrust()
+
+
+def nats_trust(asked: Path | None, nats: str | None) -> NatsTrust:
+    """The file that was named; else, of a running ``stoker up``, what holds for that."""
     address = None if asked or nats else read_address(data_folder())
-    return Path(address.authority) if address and address.authority else asked
+    if address is None:
+        return NatsTrust(asked and asked.absolute())
+    authority = Path(address.authority) if address.authority else None
+    return NatsTrust(authority, address.nats_name or None)
+
+
+def nats_outside(nats: str | None) -> tuple[str, ...]:
+    """Where other machines reach NATS of a running ``stoker up``."""
+    address = None if nats else read_address(data_folder())
+    return address.outside if address else ()
 
 
 def nats_credentials(asked: Path | None, nats: str | None, role: str = "admin") -> Path | None:
@@ -92,6 +115,8 @@ class Address:
     """File of what the page shows; empty for plain HTTP."""
     authority: str = ""
     """File of who vouches for NATS; empty where it speaks plainly, or by somebody well known."""
+    nats_name: str = ""
+    """The name on NATS' certificate where it is neither the address nor our own one's."""
     outside: tuple[str, ...] = ()
     """Where other machines reach NATS."""
     plain: tuple[str, ...] = ()

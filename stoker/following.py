@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import queue
+import ssl
 import threading
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -23,6 +25,7 @@ from stoker.answers import (
     read_problem,
 )
 from stoker.transport import UNAUTHORIZED, bearer
+from stoker.trust import Untrusted, complaint, trust_for
 
 BACKLOG = 256
 """Events that wait for a slow reader before the socket is no longer read."""
@@ -38,7 +41,11 @@ Event = LogPiece | Gap | Job
 
 
 async def follow(
-    url: str, job: str, after: str = "0.0.0", token: str | None = None
+    url: str,
+    job: str,
+    after: str = "0.0.0",
+    ca: str | Path | None = None,
+    token: str | None = None,
 ) -> AsyncGenerator[Event, None]:
     """Reconnects at the cursor that it has reached, for as long as it is read."""
     pause = FIRST_PAUSE
@@ -46,18 +53,27 @@ async def follow(
     timeout = aiohttp.ClientTimeout(total=None, connect=CONNECT)
     async with aiohttp.ClientSession(timeout=timeout, headers=bearer(token)) as session:
         while not line.over:
+            trust = trust_for(url, ca)  # Each time: the certificate may have been renewed.
             try:
-                async for event in line.events(session, f"{url}/api/v1/jobs/{job}/log/ws"):
+                place = f"{url}/api/v1/jobs/{job}/log/ws"
+                async for event in line.events(session, place, trust):
                     pause = FIRST_PAUSE
                     yield event
             except aiohttp.WSServerHandshakeError as error:
                 if error.status in FINAL:
                     raise refused(error, job, url, token) from error
+            except aiohttp.ClientSSLError as error:
+                raise mistrusted(error, url) from error
             except (aiohttp.ClientError, OSError, TimeoutError):
                 pass
             if not line.over:
                 await asyncio.sleep(pause)
                 pause = min(LONGEST_PAUSE, pause * 2)
+
+
+def mistrusted(error: aiohttp.ClientSSLError, url: str) -> Untrusted:
+    cause = getattr(error, "certificate_error", None) or error.os_error
+    return Untrusted(complaint(cause, url) or str(error))
 
 
 def refused(
@@ -78,10 +94,16 @@ class Line:
         """Attempt to the cursor that its log has reached: one that was lost may go on."""
         self.over = False
 
-    async def events(self, session: aiohttp.ClientSession, url: str) -> AsyncGenerator[Event, None]:
+    async def events(
+        self, session: aiohttp.ClientSession, url: str, trust: ssl.SSLContext | None = None
+    ) -> AsyncGenerator[Event, None]:
         """What one connection brings; ends when it breaks."""
         async with session.ws_connect(
-            url, params=self.after(), heartbeat=HEARTBEAT, max_msg_size=8 << 20
+            url,
+            params=self.after(),
+            heartbeat=HEARTBEAT,
+            max_msg_size=8 << 20,
+            ssl=trust or True,
         ) as socket:
             async for message in socket:
                 if message.type is aiohttp.WSMsgType.BINARY:
@@ -142,13 +164,14 @@ def followed(
     job: str,
     after: str,
     patience: float | None = None,
+    ca: str | Path | None = None,
     token: str | None = None,
 ) -> Iterator[Event | None]:
     """``follow`` for callers without an event loop, or inside a notebook's.
 
     With ``patience`` it yields None whenever nothing came for so many seconds.
     """
-    channel = Channel(follow(url, job, after, token))
+    channel = Channel(follow(url, job, after, ca, token))
     thread = threading.Thread(target=channel.run, name="stoker-follow", daemon=True)
     thread.start()
     try:

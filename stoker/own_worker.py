@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,7 +39,7 @@ async def admitted(bus: Bus, agent: AgentConfig, keys: Path) -> BusConfig:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         await admit_anew(bus, made, open_keyring(keys))
     name = f"agent {agent.name}"
-    return BusConfig(bus.config.servers, name, credentials=str(made.credentials))
+    return replace(bus.config, name=name, credentials=str(made.credentials))
 
 
 def fresh(folder: Path, made: Membership, keyring: Keyring) -> bool:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import stoker
+from bus.certificates import renewing
 from bus.connection import Bus
 from bus.layout import declare, declared
 from bus.link import BusConfig
 from bus.tokens import identity_of
-from stoker import config, places
+from stoker import config, places, tls
 from stoker.answers import StokerError
+
+log = logging.getLogger(__name__)
 
 SERVICES = (
     "upload",
@@ -38,6 +42,16 @@ class PageFlags:
     sign_in: bool = True
     owner: str = "local"
     """Whose jobs are submitted where nobody signs in."""
+    certificate: Path | None = None
+    """PEM of what it shows: HTTPS."""
+    key: Path | None = None
+    """The certificate's, where it is not in the same file."""
+    plain: bool = False
+    """Plain HTTP beyond this machine, too."""
+    proxies: tuple[str, ...] = ()
+    """Networks of proxies whose ``X-Forwarded-*`` is believed."""
+    signed: Path | None = None
+    """Folder of the authority of our own that signs the certificate: renewed there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +94,7 @@ class ServeFlags:
     credentials: Path | None
     service: ServiceFlags
     page: PageFlags
+    trust: config.NatsTrust = config.USUAL_TRUST
 
 
 async def run_service(name: str, bus: Bus, flags: ServiceFlags) -> None:
@@ -210,6 +225,9 @@ async def run_ui(bus: Bus, flags: PageFlags, on_ready: Callable[[str], None] | N
         port=flags.port,
         hosts=flags.hosts,
         sign_in=flags.sign_in,
+        certificate=flags.certificate,
+        key=flags.key,
+        proxies=flags.proxies,
         owner=flags.owner,
         examples=places.examples(),
         version=stoker.__version__,
@@ -217,16 +235,25 @@ async def run_ui(bus: Bus, flags: PageFlags, on_ready: Callable[[str], None] | N
     await run(bus, settings, on_ready)
 
 
+async def run_page(bus: Bus, asked: PageFlags, keys: Path | None) -> None:
+    """A page by itself, with a certificate that stays fresh."""
+    flags = tls.page_with_tls(asked, keys, tls.machine_names(asked))
+    for name in tls.plain_parts(flags):
+        log.warning("%s", tls.PLAIN[name])
+    async with renewing(flags.signed, lambda: tls.machine_names(asked)):
+        await run_ui(bus, flags)
+
+
 async def run_alone(flags: ServeFlags) -> None:
     """One service with a connection of its own, until cancelled."""
-    settings = bus_config(flags.servers, flags.name, flags.credentials)
+    settings = bus_config(flags.servers, flags.name, flags.credentials, flags.trust)
     async with Bus.connect(settings) as bus:
         if flags.credentials and flags.name != "identity" and known_role(flags.credentials):
             await declared(bus)
         else:
             await declare(bus, flags.service.replicas)
         if flags.name == "ui":
-            await run_ui(bus, flags.page)
+            await run_page(bus, flags.page, folder(flags.service.data, config.KEYS))
         else:
             await run_service(flags.name, bus, flags.service)
 
@@ -236,7 +263,16 @@ def known_role(credentials: Path) -> bool:
     return identity_of(credentials).inbox is not None
 
 
-def bus_config(servers: tuple[str, ...], name: str, credentials: Path | None = None) -> BusConfig:
+def bus_config(
+    servers: tuple[str, ...],
+    name: str,
+    credentials: Path | None = None,
+    trust: config.NatsTrust = config.USUAL_TRUST,
+) -> BusConfig:
     return BusConfig(
-        servers=servers, name=name, credentials=str(credentials) if credentials else None
+        servers=servers,
+        name=name,
+        credentials=str(credentials) if credentials else None,
+        authority=str(trust.authority) if trust.authority else None,
+        tls_name=trust.name,
     )

@@ -26,11 +26,11 @@ def page_port(host: str, asked: int) -> int:
     return asked
 
 
-def nats_port(asked: int | None) -> int:
+def nats_port(asked: int | None, host: str = "127.0.0.1") -> int:
     """The asked one; without, the usual one where it is free, else any."""
     if asked is not None:
         return asked or ANY_NATS_PORT
-    return config.NATS_PORT if is_free("127.0.0.1", config.NATS_PORT) else ANY_NATS_PORT
+    return config.NATS_PORT if is_free(host, config.NATS_PORT) else ANY_NATS_PORT
 
 
 def any_free(host: str) -> int:

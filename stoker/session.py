@@ -15,6 +15,7 @@ from pathlib import Path
 
 from rich.text import Text
 
+from bus.authority import CA
 from bus.errors import BusError
 from stoker import exits, places
 from stoker.answers import Job, StokerError
@@ -23,6 +24,8 @@ from stoker.commands.logs import Printer
 from stoker.logfile import keep_log
 from stoker.stack import Stack, UpConfig, private_folder, running
 from stoker.terminal import console, outcome, say
+from stoker.tls import PLAIN, is_loopback, outside
+from stoker.trust import fingerprint_of
 
 SUBMIT_SECONDS = 60.0
 COUNT_SECONDS = 2.0
@@ -129,6 +132,19 @@ def show_panel(asked: UpConfig, stack: Stack) -> None:
     rows.add_row("log", Text(short(stack.data / "stoker.log")))
     panel = Panel(rows, title="Stoker is up", subtitle="Ctrl-C stops it", expand=False)
     console(stderr=True).print(panel)
+    if stack.page.certificate and not is_loopback(stack.page.host):
+        say(elsewhere(stack))
+    for name in stack.plain:
+        console(stderr=True).print(f"[bold yellow]Careful:[/] {PLAIN[name]}")
+
+
+def elsewhere(stack: Stack) -> str:
+    """What to type on another machine."""
+    (url,) = outside(stack.page.host, stack.url)
+    if stack.page.signed is None:
+        return f"From elsewhere: stoker login {url}"
+    told = fingerprint_of(stack.page.signed / CA)
+    return f"From elsewhere: stoker login {url} --ca-fingerprint {told}"
 
 
 def sign_in(asked: UpConfig, stack: Stack) -> str | Text:

@@ -13,11 +13,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from agent.config import AgentConfig
+from bus.authority import SERVER
+from bus.certificates import keep_renewed
 from bus.connection import Bus
 from bus.layout import declare
 from bus.link import BusConfig
 from bus.server import EmbeddedServer, ServerConfig, nats_server
-from stoker import agents, config, keeping, own_worker, parts, ports
+from bus.server_tls import ServerTls, with_tls
+from stoker import agents, config, keeping, own_worker, parts, ports, tls
 from stoker.agent_process import run_agent_process
 from stoker.answers import StokerError
 from stoker.supervise import Part, supervise
@@ -39,6 +42,7 @@ class UpConfig:
     nats_port: int | None = None
     """None: the usual one where it is free, else any."""
     nats_binary: Path | None = None
+    nats: tls.NatsFlags = field(default_factory=tls.NatsFlags)
     agent: agents.AgentFlags = field(default_factory=agents.AgentFlags)
 
 
@@ -53,6 +57,11 @@ class Stack:
     server: EmbeddedServer
     welcome: Welcome
     """How its owner gets in."""
+    page: parts.PageFlags
+    outside: tuple[str, ...] = ()
+    """Where other machines reach NATS."""
+    plain: tuple[str, ...] = ()
+    """What other machines reach without TLS."""
 
 
 @asynccontextmanager
@@ -62,15 +71,20 @@ async def running(asked: UpConfig) -> AsyncIterator[Stack]:
     end_orphan(asked.data)
     owner = owner_of(asked.data)
     page = replace(asked.page, port=ports.page_port(asked.page.host, asked.page.port), owner=owner)
+    keys = asked.data / config.KEYS
+    names = tls.machine_names(page, asked.nats)
+    page = tls.page_with_tls(page, keys, names)
     server_config = ServerConfig(
         data=asked.data / "nats",
-        port=ports.nats_port(asked.nats_port),
+        host=asked.nats.host,
+        port=ports.nats_port(asked.nats_port, asked.nats.host),
         binary=asked.nats_binary,
-        keys=asked.data / config.KEYS,
+        keys=keys,
+        tls=tls.nats_with_tls(asked.nats, keys, names),
     )
     async with nats_server(server_config) as server:
         agent = await agents.agent_config(asked.agent, asked.data / "work")
-        users = Users((server.url,), asked.data / config.KEYS)
+        users = Users((server.url,), keys, server_config.tls)
         async with Bus.connect(users.bus("identity")) as bus:
             await declare(bus)
             worker = await own_worker.admitted(bus, agent, users.keys)
@@ -78,11 +92,16 @@ async def running(asked: UpConfig) -> AsyncIterator[Stack]:
         async with asyncio.TaskGroup() as group:
             made = all_parts(asked.data, users, page, announce(ready))
             made.append(agent_part(asked.data, worker, agent))
+            if (keys / SERVER).exists():
+                made.append(renewing_part(keys, asked.page, asked.nats))
             work = group.create_task(supervise(made))
             try:
                 url = await page_of(ready)
                 welcome = await let_in(asked, users, url)
-                stack = Stack(url, server.url, asked.data, agent.runtime, server, welcome)
+                stack = Stack(
+                    url, server.url, asked.data, agent.runtime, server, welcome, page,
+                    tls.outside(asked.nats.host, server.url), tls.plain_parts(page, asked.nats),
+                )  # fmt: skip
                 write_files(stack)
                 yield stack
             finally:
@@ -124,9 +143,11 @@ class Users:
 
     servers: tuple[str, ...]
     keys: Path
+    tls: ServerTls | None = None
 
     def bus(self, role: str) -> BusConfig:
-        return parts.bus_config(self.servers, role, self.keys / f"{role}.creds")
+        made = parts.bus_config(self.servers, role, self.keys / f"{role}.creds")
+        return with_tls(made, self.tls)
 
 
 def all_parts(
@@ -141,6 +162,11 @@ def all_parts(
 
 def agent_part(data: Path, worker: BusConfig, agent: AgentConfig) -> Part:
     return Part("agent", lambda: run_agent_process(worker, agent, data / "agent.log"))
+
+
+def renewing_part(keys: Path, page: parts.PageFlags, nats: tls.NatsFlags) -> Part:
+    """What our own authority signed for page and NATS; whoever shows it watches the file."""
+    return Part("certificates", lambda: keep_renewed(keys, lambda: tls.machine_names(page, nats)))
 
 
 def service(name: str, users: Users, flags: parts.ServiceFlags) -> Part:
@@ -167,7 +193,18 @@ def private_folder(data: Path) -> None:
 
 
 def write_files(stack: Stack) -> None:
-    config.write_address(stack.data, config.Address(stack.url, stack.nats, os.getpid()))
+    met, shown = stack.server.connection(), stack.page.certificate
+    address = config.Address(
+        stack.url,
+        stack.nats,
+        os.getpid(),
+        certificate=str(shown.absolute()) if shown else "",
+        authority=met.authority or "",
+        nats_name=met.tls_name or "",
+        outside=stack.outside,
+        plain=stack.plain,
+    )
+    config.write_address(stack.data, address)
     keeping.note_here(stack.url, stack.data)
     (stack.data / "nats.pid").write_text(json.dumps(stack.server.pid))
 

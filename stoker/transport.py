@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from stoker.answers import NotSignedIn, Refused, StokerError, Unreachable, read_problem
+from stoker.trust import Untrusted, complaint, trust_for
 
 PART = 256 * 1024
 """Bytes of a file that are read and sent at a time."""
@@ -77,6 +78,8 @@ class Transport:
     url: str
     timeout: float = 30.0
     """Seconds without a byte after which a request is given up."""
+    ca: str | Path | None = None
+    """File of the authority that alone counts; see ``stoker.trust`` for what counts else."""
     token: str | None = field(default=None, repr=False)
     """Who asks."""
 
@@ -181,6 +184,8 @@ class Transport:
                 sent = {**headers, **bearer(self.token)}
                 connection.request(method, path, body=body, headers=sent)
             yield connection.getresponse()
+        except ssl.SSLError as error:
+            raise Untrusted(complaint(error, self.url) or str(error)) from error
         except (OSError, http.client.HTTPException) as error:
             raise Unreachable(f"no answer from {self.url} ({told(error)})") from error
         finally:
@@ -194,8 +199,8 @@ class Transport:
     def connection(self, timeout: float) -> http.client.HTTPConnection:
         parts = urlsplit(self.url)
         host, port = parts.hostname or "", parts.port
-        if parts.scheme == "https":
-            context = ssl.create_default_context()
+        context = trust_for(self.url, self.ca)
+        if context is not None:
             return http.client.HTTPSConnection(host, port, timeout=timeout, context=context)
         return http.client.HTTPConnection(host, port, timeout=timeout)
 

@@ -33,6 +33,16 @@ Credentials = Annotated[
     Path | None,
     typer.Option(envvar="STOKER_NATS_CREDENTIALS", show_envvar=False, help="A .creds file."),
 ]
+NatsCa = Annotated[
+    Path | None,
+    typer.Option(
+        "--ca",
+        envvar="STOKER_NATS_CA",
+        show_envvar=False,
+        metavar="FILE",
+        help="PEM of who alone vouches for NATS: TLS.",
+    ),
+]
 
 
 def agent(
@@ -84,6 +94,7 @@ def agent(
         str | None, typer.Option(metavar="SIZE", help="Of what ended jobs wrote, such as 50g.")
     ] = None,
     credentials: Credentials = None,
+    ca: NatsCa = None,
 ) -> None:
     """Make this machine a worker. It dials out; nothing needs to reach it.
 
@@ -110,6 +121,7 @@ def agent(
         credentials=credentials,
         servers=config.nats_servers(nats) if nats else None,
         join=join,
+        ca=ca,
     )
     run_logged(run_configured_agent(flags))
 
@@ -118,6 +130,7 @@ def serve(
     name: Annotated[str, typer.Argument(help=", ".join(NAMES))],
     nats: Nats = None,
     credentials: Credentials = None,
+    ca: NatsCa = None,
     replicas: Annotated[int, typer.Option(min=1, max=5, help="Of the streams.")] = 1,
     lost_after: Annotated[
         list[str] | None,
@@ -202,6 +215,17 @@ def serve(
     allow_host: Annotated[
         list[str] | None, typer.Option(help="ui: another name under which it may be opened.")
     ] = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option(help="ui: PEM with its certificate and chain.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="ui: the certificate's key.")] = None,
+    plain_http: Annotated[
+        bool, typer.Option("--plain-http", help="ui: no HTTPS beyond this machine either.")
+    ] = False,
+    behind_proxy: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CIDR", help="ui: proxies whose X-Forwarded-* is believed."),
+    ] = None,
 ) -> None:
     """Run one service by itself, such as upload, scheduler, people or ui."""
     if name not in NAMES:
@@ -229,7 +253,17 @@ def serve(
             outputs_counts=config.log_bounds("--outputs-files", outputs_files or []),
             keep_outputs=config.duration("--keep-outputs", keep_outputs),
         ),
-        page=PageFlags(host, port, tuple(allow_host or ()), signing(sign_in, host)),
+        page=PageFlags(
+            host,
+            port,
+            tuple(allow_host or ()),
+            signing(sign_in, host),
+            certificate=tls_cert,
+            key=tls_key,
+            plain=plain_http,
+            proxies=tuple(behind_proxy or ()),
+        ),
+        trust=config.nats_trust(ca, nats),
     )
     run_until_stopped(run_alone(flags))
 

@@ -130,7 +130,7 @@ def follow_to_end(
     printer = printer or printer_of(raw=False, filter=RowFilter())
     try:
         for event in followed(
-            client.url, job, after, printer.patience, token=client.transport.token
+            client.url, job, after, printer.patience, client.transport.ca, client.transport.token
         ):
             printer.show(event)
         ended = settled(client, job)

@@ -13,6 +13,7 @@ import typer
 import stoker
 from stoker import config
 from stoker.commands.common import AsJson, Server
+from stoker.commands.join import NatsCa
 from stoker.terminal import console, say, show_json
 
 STYLES = {"PASS": "green", "FAIL": "bold red", "NOTE": "yellow"}
@@ -28,6 +29,9 @@ def doctor(
         str | None, typer.Option(envvar="STOKER_NATS", metavar="URL", help="NATS' address.")
     ] = None,
     credentials: Annotated[Path | None, typer.Option(help="A .creds file.")] = None,
+    nats_ca: Annotated[
+        Path | None, typer.Option(envvar="STOKER_NATS_CA", help="PEM of who vouches for NATS.")
+    ] = None,
 ) -> None:
     """Check this machine: PASS, or FAIL with what to do. Ends with 1 where something fails."""
     from dataclasses import asdict
@@ -35,7 +39,8 @@ def doctor(
     from stoker.checks import Where, checks
 
     found = config.nats_credentials(credentials, nats)
-    where = Where(server or config.page_url(), config.nats_servers(nats), found)
+    trust = config.nats_trust(nats_ca, nats)
+    where = Where(server or config.page_url(), config.nats_servers(nats), found, trust)
     made = checks(config.data_folder(data), port, nats_server, where)
     if as_json:
         show_json([asdict(check) for check in made])
@@ -67,6 +72,7 @@ def nats_context(
         str | None, typer.Option(envvar="STOKER_NATS", metavar="URL", help="NATS' address.")
     ] = None,
     credentials: Annotated[Path | None, typer.Option(help="A .creds file.")] = None,
+    ca: NatsCa = None,
     select: Annotated[bool, typer.Option("--select", help="Make it the CLI's default.")] = False,
 ) -> None:
     """Write a context for the NATS CLI: nats --context stoker sub 'stoker.>'
@@ -74,6 +80,7 @@ def nats_context(
     Of a running stoker up it is a user that sees everything, and changes nothing.
     """
     credentials = config.nats_credentials(credentials, nats, "debug")
+    trust = config.nats_trust(ca, nats)
     folder = Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser() / "nats"
     (folder / "context").mkdir(parents=True, exist_ok=True)
     context = {
@@ -81,6 +88,7 @@ def nats_context(
         "url": ",".join(config.nats_servers(nats)),
         "creds": str(credentials.absolute()) if credentials else "",
         "inbox_prefix": inbox_of(credentials),
+        "ca": str(trust.authority or ""),
     }
     file = folder / "context" / f"{name}.json"
     file.touch(mode=0o600)

@@ -37,6 +37,35 @@ BaseImage = Annotated[
     typer.Option(envvar="STOKER_BASE_IMAGE", show_envvar=False, help="Image of plain bundles."),
 ]
 Slots = Annotated[int | None, typer.Option(min=1, help="Jobs at one time.")]
+NatsHost = Annotated[
+    str, typer.Option(help="Address that NATS listens on; beyond this machine it speaks TLS.")
+]
+TlsCert = Annotated[
+    Path | None,
+    typer.Option(
+        help="PEM with the page's certificate and chain.",
+        show_default="our own authority's, beyond this machine",
+    ),
+]
+TlsKey = Annotated[Path | None, typer.Option(help="Its key, where it is in a file of its own.")]
+PlainHttp = Annotated[
+    bool, typer.Option("--plain-http", help="No HTTPS beyond this machine either.")
+]
+BehindProxy = Annotated[
+    list[str] | None,
+    typer.Option(metavar="CIDR", help="Proxies whose X-Forwarded-* is believed; repeatable."),
+]
+NatsCert = Annotated[
+    Path | None,
+    typer.Option("--nats-tls-cert", help="PEM with NATS' certificate and chain, likewise."),
+]
+NatsKey = Annotated[Path | None, typer.Option("--nats-tls-key", help="Its key, likewise.")]
+NatsCa = Annotated[
+    Path | None, typer.Option("--nats-tls-ca", help="PEM of who vouches for it, for workers.")
+]
+PlainNats = Annotated[
+    bool, typer.Option("--plain-nats", help="NATS without TLS beyond this machine either.")
+]
 SignIn = Annotated[
     bool,
     typer.Option(
@@ -51,7 +80,16 @@ def up(
     port: Port = config.PORT,
     host: Host = "127.0.0.1",
     allow_host: AllowHost = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    plain_http: PlainHttp = False,
+    behind_proxy: BehindProxy = None,
     nats_port: NatsPort = None,
+    nats_host: NatsHost = "127.0.0.1",
+    nats_tls_cert: NatsCert = None,
+    nats_tls_key: NatsKey = None,
+    nats_tls_ca: NatsCa = None,
+    plain_nats: PlainNats = False,
     nats_server: NatsServer = None,
     runtime: Runtime = "auto",
     base_image: BaseImage = None,
@@ -62,10 +100,22 @@ def up(
     """Start everything on this machine: NATS, services, one worker, the page."""
     from stoker import session
     from stoker.parts import PageFlags
+    from stoker.tls import NatsFlags
 
+    page = PageFlags(
+        host,
+        port,
+        tuple(allow_host or ()),
+        signing(sign_in, host),
+        certificate=tls_cert,
+        key=tls_key,
+        plain=plain_http,
+        proxies=tuple(behind_proxy or ()),
+    )
     asked = asked_for(
         data=data,
-        page=PageFlags(host, port, tuple(allow_host or ()), signing(sign_in, host)),
+        page=page,
+        nats=NatsFlags(nats_host, nats_tls_cert, nats_tls_key, nats_tls_ca, plain_nats),
         nats_port=nats_port,
         nats_binary=nats_server,
         agent={"runtime": runtime, "base_image": base_image, "slots": slots, **OWN_MACHINE},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,7 @@ from stoker import config
 from stoker.answers import StokerError
 from stoker.client import Client
 from stoker.commands.common import AsJson, Server
-from stoker.commands.join import Credentials, Nats
+from stoker.commands.join import Credentials, Nats, NatsCa
 from stoker.terminal import console, say, show_json, workers_table
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def invite(
     ] = None,
     nats: Nats = None,
     credentials: Credentials = None,
+    ca: NatsCa = None,
 ) -> None:
     """Print the line with which a new machine joins, once."""
     from schemas.spec import parse_duration
@@ -64,23 +66,30 @@ def invite(
         life = parse_duration(expires)
     except ValueError as error:
         raise StokerError(f"--expires {expires}: {error}") from None
-    door = door_of(nats, credentials)
-    token = door.invite(name, pool, life, tuple(address or door.servers))
-    if not address and all(is_loopback(server) for server in door.servers):
+    door = door_of(nats, credentials, ca)
+    servers = tuple(address or config.nats_outside(nats) or door.servers)
+    token = door.invite(name, pool, life, servers)
+    if not address and all(is_loopback(server) for server in servers):
         say("NATS listens on this machine alone; for another one, name where it is with --address")
+    if door.trust.authority is None:
+        warn_of_plain(servers)
     say(f"on {name}, within {expires}:")
     print_line(f"stoker agent --join {token}")
 
 
-def revoke(name: Name, nats: Nats = None, credentials: Credentials = None) -> None:
+def revoke(
+    name: Name, nats: Nats = None, credentials: Credentials = None, ca: NatsCa = None
+) -> None:
     """Throw a worker out, its live connection included; void its open invitations."""
-    door_of(nats, credentials).revoke(name)
+    door_of(nats, credentials, ca).revoke(name)
     say(f"{name} is thrown out; what it runs is lost to it, and goes to others")
 
 
-def joined(as_json: AsJson = False, nats: Nats = None, credentials: Credentials = None) -> None:
+def joined(
+    as_json: AsJson = False, nats: Nats = None, credentials: Credentials = None, ca: NatsCa = None
+) -> None:
     """List who was invited, who joined, and who was thrown out."""
-    rows = door_of(nats, credentials).known()
+    rows = door_of(nats, credentials, ca).known()
     if as_json:
         return show_json(rows)
     for row in rows:
@@ -88,10 +97,17 @@ def joined(as_json: AsJson = False, nats: Nats = None, credentials: Credentials 
     return None
 
 
-def door_of(nats: str | None, credentials: Path | None) -> Door:
+def door_of(nats: str | None, credentials: Path | None, ca: Path | None) -> Door:
     from stoker.admitting import Door
 
-    return Door(config.nats_servers(nats), config.nats_credentials(credentials, nats))
+    known = config.nats_credentials(credentials, nats)
+    return Door(config.nats_servers(nats), known, config.nats_trust(ca, nats))
+
+
+def warn_of_plain(servers: Iterable[str]) -> None:
+    for server in servers:
+        if not server.startswith("tls://") and not is_loopback(server):
+            say(f"careful: {server} is met without TLS: who listens in between reads everything")
 
 
 def is_loopback(server: str) -> bool:
