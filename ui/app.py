@@ -79,7 +79,11 @@ def build_app(bus: Bus, config: UiConfig) -> web.Application:
     app[SOCKETS] = Sockets()
     app[OWNERS] = Owners(app[RECORDS])
     app[PRINCIPALS] = Principals(lambda asked: ask(app, "people", "check", asked, Principal))
+    app[OIDC_GATE] = Gate(8, 32, "sign-ins")
     app.cleanup_ctx.append(background)
+    if config.sign_in and config.oidc is not None:
+        app[OIDC] = Provider(config.oidc)
+        app.cleanup_ctx.append(provider)
     app.on_response_prepare.append(add_headers)
     app.on_shutdown.append(close_sockets)
     setup_pages(app)
@@ -100,6 +104,11 @@ async def background(app: web.Application) -> AsyncIterator[None]:
         app[HUB].close()
         app[ROWS].close()
         app[ROW_LOGS].close()
+
+
+async def provider(app: web.Application) -> AsyncIterator[None]:
+    async with app[OIDC]:
+        yield
 
 
 async def close_sockets(app: web.Application) -> None:

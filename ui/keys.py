@@ -52,6 +52,9 @@ DOWNLOADS: web.AppKey[Gate] = web.AppKey("downloads")
 UPLOADS: web.AppKey[asyncio.Semaphore] = web.AppKey("uploads")
 SOCKETS: web.AppKey[Sockets] = web.AppKey("sockets")
 OWNERS: web.AppKey[Owners] = web.AppKey("owners")
+OIDC: web.AppKey[Provider] = web.AppKey("oidc")
+"""Where people may sign in, too; not there where none is configured."""
+OIDC_GATE: web.AppKey[Gate] = web.AppKey("oidc_gate")
 PRINCIPALS: web.AppKey[Principals] = web.AppKey("principals")
 ACTIONS: web.AppKey[Mapping[tuple[str, str], Action]] = web.AppKey("actions")
 """Method and path to what a request there does."""

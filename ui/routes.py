@@ -14,6 +14,7 @@ from ui.api import (
     log_rows,
     log_socket,
     log_text,
+    oidc,
     row_socket,
     samples,
     sharing,
@@ -290,6 +291,8 @@ PAGES: tuple[Page, ...] = (
     Page("/account", pages.account_page, Action.SIGNED_IN),
     Page("/people", pages.people_page, Action.ADMIN),
     Page("/sign-in", pages.sign_in_page, Action.OPEN),
+    Page("/sign-in/oidc", oidc.begin_oidc, Action.OPEN),
+    Page(oidc.BACK, oidc.end_oidc, Action.OPEN),
     Page("/shared/{secret}", sharing.shared_page, Action.OPEN),
 )
 

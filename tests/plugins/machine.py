@@ -38,6 +38,13 @@ def no_nats_cli() -> str | None:
 
 
 @cache
+def no_provider() -> str | None:
+    if not all(map(shutil.which, ("node", "npm"))):
+        return "there is no Node.js with npm, for a provider of OpenID Connect"
+    return None
+
+
+@cache
 def no_faketime() -> str | None:
     return None if shutil.which("faketime") else "there is no faketime, which sets clocks wrong"
 
@@ -90,6 +97,7 @@ NEEDS: dict[str, Callable[[], str | None]] = {
     "dockerd": no_dockerd,
     "browser": no_browser,
     "nats_cli": no_nats_cli,
+    "oidc": no_provider,
     "mounts": no_mounts,
     "netns": no_netns,
     "faketime": no_faketime,
