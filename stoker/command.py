@@ -11,7 +11,7 @@ import typer
 import stoker
 from stoker import exits
 from stoker.answers import StokerError
-from stoker.commands import accounts, jobs, join, logs, machine, submit, up, workers
+from stoker.commands import accounts, jobs, join, logs, machine, people, submit, up, workers
 from stoker.packing import PackingError
 
 app = typer.Typer(
@@ -21,9 +21,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+user = typer.Typer(no_args_is_help=True, help="Who may be here, and as what.")
+token = typer.Typer(no_args_is_help=True, help="What programs show to say whose they are.")
 worker = typer.Typer(no_args_is_help=True, help="The machines that run jobs.")
 
-START, USE, RUN, HELP = "Start", "Jobs", "Machines and services", "Help yourself"
+START, USE, WHO, RUN = "Start", "Jobs", "People", "Machines and services"
+HELP = "Help yourself"
 
 app.command(rich_help_panel=START)(up.up)
 app.command(rich_help_panel=START)(up.demo)
@@ -34,6 +37,20 @@ app.command(rich_help_panel=USE)(logs.logs)
 app.command(rich_help_panel=USE)(logs.wait)
 app.command(rich_help_panel=USE)(jobs.cancel)
 app.command(rich_help_panel=USE)(jobs.retry)
+app.command(rich_help_panel=USE)(people.share)
+app.command(rich_help_panel=WHO)(people.login)
+app.command(rich_help_panel=WHO)(people.logout)
+app.add_typer(user, name="user", rich_help_panel=WHO)
+user.command("list")(people.list_users)
+user.command("add")(people.add_user)
+user.command("role")(people.set_role)
+user.command("team")(people.set_teams)
+user.command("remove")(people.remove_user)
+user.command("link")(people.link_user)
+app.add_typer(token, name="token", rich_help_panel=WHO)
+token.command("list")(people.list_tokens)
+token.command("make")(people.make_token)
+token.command("revoke")(people.revoke_token)
 app.command(rich_help_panel=RUN)(workers.workers)
 app.add_typer(worker, name="worker", rich_help_panel=RUN)
 worker.command("list")(workers.workers)
