@@ -274,7 +274,7 @@ MAIN_ROLES = (
             *(request("secrets", verb) for verb in ("key", "set", "list", "remove", "forget")),
             *(request("scheduler", verb) for verb in ("quotas", "set-quota")),
             *(request("catalog", verb) for verb in ("usage",)),
-            request("upload", "submit"),
+            *(request("upload", verb) for verb in ("admit", "submit")),
             *(request("scheduler", verb) for verb in ("cancel", "drain", "explain")),
             request("archive", "position", "*"),
             request("catalog", "list"),

@@ -43,3 +43,24 @@ class AuditEntry(Message):
     detail: str = ""
     address: str = ""
     """Where the request came from, as the page saw it."""
+
+
+class AuditRow(AuditEntry):
+    """An entry, and what the stream knows of it."""
+
+    sequence: int
+    """Its place in the stream: there is none twice and none missing."""
+    stored_at: float
+    """Unix seconds, by the clock of the bus."""
+    service: str
+    """Who wrote it: the bus lets nobody write for another."""
+
+
+class AuditList(Message):
+    """Newest first."""
+
+    entries: tuple[AuditRow, ...]
+    before: int | None = None
+    """To be asked for next, for older ones; None where there are none."""
+    last: int = 0
+    """The newest sequence of all: ``after`` it comes what is new."""

@@ -290,6 +290,7 @@ PAGES: tuple[Page, ...] = (
     Page("/api", pages.api_page, Action.SIGNED_IN),
     Page("/account", pages.account_page, Action.SIGNED_IN),
     Page("/people", pages.people_page, Action.ADMIN),
+    Page("/audit", pages.audit_page, Action.ADMIN),
     Page("/sign-in", pages.sign_in_page, Action.OPEN),
     Page("/sign-in/oidc", oidc.begin_oidc, Action.OPEN),
     Page(oidc.BACK, oidc.end_oidc, Action.OPEN),

@@ -15,10 +15,10 @@ from aiohttp import BodyPartReader, web
 
 from bus import subjects
 from bus.errors import BusError
-from schemas.requests import Submit, Submitted
+from schemas.requests import Admit, Admitted, Submit, Submitted
 from schemas.spec import JobSpec, read_spec
 from ui.admission import who
-from ui.api.common import JSON_BYTES, json_answer, json_body, parse_json
+from ui.api.common import JSON_BYTES, ask, json_answer, json_body, parse_json
 from ui.api.kept_secrets import with_kept
 from ui.keys import BUS, CONFIG, OBJECTS, UPLOADS
 from ui.problems import HttpProblem, refuse
@@ -78,13 +78,18 @@ def as_dict(value: object) -> dict[str, Any]:
 
 
 async def create_from_upload(request: web.Request, key: str) -> web.Response:
-    limit = request.app[CONFIG].upload_limit
-    if (request.content_length or 0) > limit + FORM_OVERHEAD:
+    limit, owner = request.app[CONFIG].upload_limit, who(request).name
+    size = max(0, (request.content_length or 0) - FORM_OVERHEAD)
+    if size > limit:
         raise too_large(limit)
+    question = Admit(owner=owner, key=key, size=size)
+    admitted = await ask(request.app, "upload", "admit", question, Admitted)
+    if admitted.earlier is not None:
+        return submitted_answer(admitted.earlier)
     async with upload_slot(request.app):
-        spec, upload = await read_form(request)
+        spec, upload = await read_form(request, admitted.most)
         message = Submit(
-            owner=who(request).name,
+            owner=owner,
             key=key,
             spec=spec,
             upload=upload.name,
@@ -109,8 +114,11 @@ async def upload_slot(app: web.Application) -> AsyncIterator[None]:
         yield
 
 
-async def read_form(request: web.Request) -> tuple[JobSpec, Upload]:
-    """Streams the bundle into the store; a bad spec is told before it where it comes first."""
+async def read_form(request: web.Request, most: int | None) -> tuple[JobSpec, Upload]:
+    """Streams the bundle into the store; a bad spec is told before it where it comes first.
+
+    ``most`` bytes are those of the owner's quota.
+    """
     spec: JobSpec | None = None
     upload: Upload | None = None
     try:
@@ -121,7 +129,7 @@ async def read_form(request: web.Request) -> tuple[JobSpec, Upload]:
                 given = read_spec(parse_json(await small_part(part), "the part spec"))
                 spec = await with_kept(request, given)
             elif part.name == "bundle" and upload is None:
-                upload = await store_part(request.app, part)
+                upload = await store_part(request.app, part, most)
             else:
                 raise bad_form(f"there is no use for the part {part.name!r}")
     except (ValueError, AssertionError, ConnectionError) as error:
@@ -148,13 +156,18 @@ async def small_part(part: BodyPartReader) -> bytes:
     return bytes(data)
 
 
-async def store_part(app: web.Application, part: BodyPartReader) -> Upload:
+async def store_part(app: web.Application, part: BodyPartReader, most: int | None) -> Upload:
     name = secrets.token_hex(16)
-    info = await app[OBJECTS].put("uploads", name, part_chunks(part, app[CONFIG].upload_limit))
+    info = await app[OBJECTS].put(
+        "uploads", name, part_chunks(part, app[CONFIG].upload_limit, most)
+    )
     return Upload(name, info.size)
 
 
-async def part_chunks(part: BodyPartReader, limit: int) -> AsyncIterator[bytes]:
+async def part_chunks(
+    part: BodyPartReader, limit: int, most: int | None = None
+) -> AsyncIterator[bytes]:
+    """As they come; the first beyond the server's limit or the quota is refused."""
     size = 0
     while True:
         try:
@@ -169,6 +182,8 @@ async def part_chunks(part: BodyPartReader, limit: int) -> AsyncIterator[bytes]:
         size += len(chunk)
         if size > limit:
             raise too_large(limit)
+        if most is not None and size > most:
+            raise beyond_quota(most)
         yield chunk
 
 
@@ -178,6 +193,15 @@ def too_large(limit: int) -> HttpProblem:
         "bundle_too_large",
         "The bundle is too large",
         f"At most {limit / (1 << 20):,.0f} MiB are taken; leave out data and checkpoints.",
+    )
+
+
+def beyond_quota(most: int) -> HttpProblem:
+    return refuse(
+        413,
+        "quota_upload",
+        "This is more than your quota",
+        f"Your limit is {most:,} bytes for one upload; leave out data and checkpoints.",
     )
 
 
