@@ -44,7 +44,7 @@ async def run_agent(
             raise AgentError(f"the {config.runtime} runtime cannot be used: {reason}")
         await runtime.open()
         try:
-            async with Bus.connect(bus_config) as bus, renewing(bus):
+            async with Bus.connect(bus_config) as bus, renewing(bus), runtime.shared(bus):
                 bundles = Bundles(bus, config.name, config.work / "bundles", config.bundle_cache)
                 log.info("%s takes %s jobs of pool %s", config.name, config.runtime, config.pool)
                 machine = Machine(bus, config.name, runtime, bundles, config.rhythm)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -39,15 +39,31 @@ def files_context(files: Mapping[str, bytes], place: Place = TOP) -> Iterator[by
 def folder_context(folder: Path, extra: Mapping[str, bytes], place: Place = TOP) -> Iterator[bytes]:
     """A tar of a whole bundle, with ``extra`` files on top."""
     yield from opening(place)
-    for path in sorted(walk(folder)):
+    yield from members(folder, names_in(folder), place)
+    yield from files_context(extra, place)
+
+
+def chosen_context(folder: Path, names: Iterable[str]) -> Iterator[bytes]:
+    """A tar of these of a bundle's files and folders alone."""
+    parents = {parent.as_posix() for name in names for parent in PurePosixPath(name).parents}
+    yield from members(folder, sorted({*names, *parents} - {"."}), TOP)
+    yield bytes(2 * BLOCK)
+
+
+def names_in(folder: Path) -> list[str]:
+    """Of all files and folders, sorted."""
+    return sorted(path.relative_to(folder).as_posix() for path in walk(folder))
+
+
+def members(folder: Path, names: Iterable[str], place: Place) -> Iterator[bytes]:
+    for name in names:
+        path = folder / name
         status = path.lstat()
-        name = path.relative_to(folder).as_posix()
         if stat.S_ISDIR(status.st_mode):
             yield header(name, 0, 0o755, place, tarfile.DIRTYPE)
         elif stat.S_ISREG(status.st_mode):
             yield header(name, status.st_size, stat.S_IMODE(status.st_mode), place)
             yield from contents(path, status.st_size)
-    yield from files_context(extra, place)
 
 
 def opening(place: Place) -> Iterator[bytes]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterable
+from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,12 +12,23 @@ from typing import Any
 from agent.runtimes.build_context import Place, files_context, folder_context
 from agent.runtimes.choice import DOCKERFILE, PLAIN, CannotRead, Choice, choose
 from agent.runtimes.docker_container import JOB_USER
-from agent.runtimes.docker_images import Build, Images, image_name, say
+from agent.runtimes.docker_dockerfile import context_of, read_needs
+from agent.runtimes.docker_images import Build, Images, say
 from agent.runtimes.docker_install import FOLDER, SCRIPT, Install
+from agent.runtimes.docker_sharing import Make, Sharing, Wanted
 from agent.runtimes.docker_threads import Threads
+from agent.runtimes.environment_key import (
+    Recipe,
+    base_of,
+    contents,
+    difference,
+    python_of,
+    shown,
+)
 from agent.runtimes.protocol import CannotPrepare, Output
 from schemas.job import Environment
 from schemas.spec import JobSpec
+from schemas.worker import Grant
 
 TEMPLATE_PATH = Path(__file__).resolve().parents[2] / "deploy" / "job" / "install.sh"
 PACKAGES = Place(f"{FOLDER.lstrip('/')}/", JOB_USER)
@@ -47,15 +58,21 @@ class Bases:
         return self.image.replace("{python}", spec.python or PYTHON)
 
 
+REMEMBERED = 1024
+"""Owners' jobs whose last environment is compared with the next one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Wish:
     """What is prepared."""
 
-    bundle: str
-    """Digest."""
+    grant: Grant
     files: Path
     """The bundle's own."""
-    spec: JobSpec
+
+    @property
+    def spec(self) -> JobSpec:
+        return self.grant.spec
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,17 +84,32 @@ class Ready:
     own_command: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the log says of an environment."""
+
+    choice: Choice
+    base: str
+    recipe: Recipe
+
+    def line(self, state: str) -> str:
+        on = "" if self.choice.source == self.base else f" on {self.base}"
+        return f"{shown(self.recipe.key)} {state}: {self.choice.source}{on} ({self.choice.because})"
+
+
 class Environments:
     """Finds or makes the image for a bundle."""
 
     def __init__(
-        self, images: Images, threads: Threads, bases: Bases, network: Callable[[], str]
+        self, sharing: Sharing, threads: Threads, bases: Bases, network: Callable[[], str]
     ) -> None:
         """``network``: over which packages are installed; blocking."""
+        self._sharing = sharing
         self._network = network
-        self._images = images
+        self._images: Images = sharing.images
         self._threads = threads
         self._bases = bases
+        self._last: OrderedDict[tuple[str, str], Recipe] = OrderedDict()
 
     async def ready(self, wish: Wish, output: Output) -> Ready:
         """Raises ``CannotPrepare``; says in the log what was chosen and why."""
@@ -93,71 +125,92 @@ class Environments:
         found = await self._images.pulled(base, output)
         check_python(found, base, wish.spec.python)
         if choice.source == PLAIN:
-            key = str(found["Id"]).removeprefix("sha256:")[:32]
-            tell(output, choice, base, key, "nothing to build")
-            return Ready(environment(choice, base, key, True, found["Id"]), found["Id"])
+            told = Told(choice, base, Recipe(PLAIN, {"the base image": base_of(found, base)}))
+            say(output)(told.line("has nothing to build"))
+            return Ready(environment(told, True, found["Id"]), found["Id"])
         return await self._from_template(wish, choice, base, found, output)
 
     async def _from_template(
         self, wish: Wish, choice: Choice, base: str, found: dict[str, Any], output: Output
     ) -> Ready:
         script = await self._threads.run(self._bases.template.read_bytes)
-        parts = [str(found["Id"]).encode(), script, *flat(choice.files)]
+        parts = {
+            **contents(choice.files),
+            "the base image": base_of(found, base),
+            "the Python version": python_of(found, wish.spec.python),
+            **contents({"the installation script": script}),
+        }
         files = {**choice.files, SCRIPT: script}
         if choice.whole:
-            parts.append(wish.bundle.encode())
+            parts["the bundle"] = wish.grant.bundle
             context = partial(folder_context, wish.files, files, PACKAGES)
         else:
             context = partial(files_context, files, PACKAGES)
-        network = await self._threads.run(self._network)
-        install = Install(key_of(parts), found, context, network)
-        await self._tell(choice, base, install.key, output)
-        image, cached = await self._images.installed(install, output)
-        return Ready(environment(choice, base, install.key, cached, image), image)
+        told = Told(choice, base, Recipe(choice.source, parts))
+
+        async def install(heard: Output) -> None:
+            network = await self._threads.run(self._network)
+            wanted = Install(told.recipe.key, found, context, network)
+            await self._images.install(wanted, heard)
+
+        layers = tuple(found.get("RootFS", {}).get("Layers") or ())
+        return await self._made(wish, told, install, layers, output)
 
     async def _own_dockerfile(self, wish: Wish, choice: Choice, base: str, output: Output) -> Ready:
         text = await self._threads.run((wish.files / DOCKERFILE).read_bytes)
         asks_base = b"BASE" in text
-        base_id = ""
+        parts: dict[str, str] = {}
+        arguments: dict[str, str] = {}
+        needs = await self._threads.run(read_needs, wish.files)
+        images = {image: image for image in needs.images - {"BASE"}} if needs else {}
         if asks_base:
-            found = await self._images.pulled(base, output)
-            base_id = str(found["Id"])
-        arguments = {"BASE": base_id} if asks_base else {}
-        key = key_of([wish.bundle.encode(), base_id.encode()])
-        build = Build(key, partial(folder_context, wish.files, {}), DOCKERFILE, arguments)
-        ready = await self._built(build, choice, base if asks_base else DOCKERFILE, output)
+            images["BASE"] = base
+        for argument, image in sorted(images.items()):
+            found = await self._images.pulled(image, output)
+            parts[f"the image {image}"] = base_of(found, image)
+            if argument == "BASE":
+                arguments["BASE"] = str(found["Id"])
+            if found["Config"].get("OnBuild"):
+                # Its own steps may copy whatever they like.
+                needs = None
+        context = await self._threads.run(context_of, wish.files, wish.grant.bundle, needs)
+        told = Told(
+            choice,
+            base if asks_base else DOCKERFILE,
+            Recipe(DOCKERFILE, {**parts, **context.parts}),
+        )
+        build = Build(told.recipe.key, context.tar, DOCKERFILE, arguments)
+        ready = await self._made(wish, told, partial(self._images.build, build), (), output)
         own = not (wish.files / wish.spec.entry).is_file()
         return Ready(ready.environment, ready.image, own)
 
-    async def _built(self, build: Build, choice: Choice, base: str, output: Output) -> Ready:
-        await self._tell(choice, base, build.key, output)
-        image, cached = await self._images.built(build, output)
-        return Ready(environment(choice, base, build.key, cached, image), image)
+    async def _made(
+        self, wish: Wish, told: Told, make: Make, layers: tuple[str, ...], output: Output
+    ) -> Ready:
+        name = (wish.grant.owner, wish.spec.name or wish.spec.entry)
+        why = difference(self._last.get(name), told.recipe)
+        self._last[name] = told.recipe
+        self._last.move_to_end(name)
+        while len(self._last) > REMEMBERED:
+            self._last.popitem(last=False)
 
-    async def _tell(self, choice: Choice, base: str, key: str, output: Output) -> None:
-        there = await self._images.find(image_name(key))
-        tell(output, choice, base, key, "cached" if there else "not built yet")
+        def tell(cached: bool) -> None:
+            missing = f"is not here yet ({why})" if why else "is not here yet"
+            say(output)(told.line("cached" if cached else missing))
 
-
-def environment(choice: Choice, base: str, key: str, cached: bool, image: str) -> Environment:
-    return Environment(source=choice.source, base=base, key=key, cached=cached, image=image)
-
-
-def tell(output: Output, choice: Choice, base: str, key: str, state: str) -> None:
-    on = "" if choice.source == base else f" on {base}"
-    say(output)(f"environment: {choice.source}{on} ({choice.because}) · key {key[:8]} · {state}")
-
-
-def key_of(parts: Iterable[bytes]) -> str:
-    """Of the contents, each with its length: no two lists of parts look the same."""
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(b"%d:" % len(part) + part)
-    return digest.hexdigest()[:32]
+        wanted = Wanted(told.recipe.key, wish.grant, make, layers, tell)
+        image, cached = await self._sharing.made(wanted, output)
+        return Ready(environment(told, cached, image), image)
 
 
-def flat(files: dict[str, bytes]) -> list[bytes]:
-    return [part for name, data in sorted(files.items()) for part in (name.encode(), data)]
+def environment(told: Told, cached: bool, image: str) -> Environment:
+    return Environment(
+        source=told.choice.source,
+        base=told.base,
+        key=told.recipe.key,
+        cached=cached,
+        image=image,
+    )
 
 
 def check_python(image: dict[str, Any], name: str, wanted: str | None) -> None:

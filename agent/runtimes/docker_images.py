@@ -6,10 +6,8 @@ import asyncio
 import contextlib
 import json
 import re
-import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from agent.runtimes.docker_container import OWNER
@@ -24,6 +22,7 @@ from agent.runtimes.docker_engine import (
 )
 from agent.runtimes.docker_install import Failed, Install, Installer, Limits, TooMuch
 from agent.runtimes.docker_leftovers import ENVIRONMENT, REPOSITORY, Leftovers
+from agent.runtimes.docker_making import Makings
 from agent.runtimes.docker_threads import Threads
 from agent.runtimes.protocol import CannotPrepare, Output
 from schemas.reason import Reason
@@ -77,7 +76,7 @@ class Images:
         self._leftovers = leftovers
         self._installer = Installer(engine, threads, limits, sandbox)
         self._turns = asyncio.Semaphore(AT_ONE_TIME)
-        self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
+        self.makings = Makings()
 
     async def find(self, name: str) -> dict[str, Any] | None:
         return await self._threads.run(self._engine.image, name)
@@ -87,11 +86,12 @@ class Images:
         found = await self.find(name)
         if found is not None:
             return found
-        async with self._alone(name, say(output)):
+        async with self.makings.alone(name, output) as heard:
             found = await self.find(name)
             if found is None:
-                say(output)(f"pulling {name}")
-                await self._pull(name, output)
+                async with self._turn(heard):
+                    say(output)(f"pulling {name}")
+                    await self._pull(name, heard)
                 found = await self.find(name)
         if found is None:
             raise CannotPrepare(
@@ -99,43 +99,27 @@ class Images:
             )
         return found
 
-    async def built(self, build: Build, output: Output) -> tuple[str, bool]:
-        """The image's id, and whether it was there already; raises ``CannotPrepare``."""
-        return await self._made(build.key, output, partial(self._build, build, output))
+    async def build(self, build: Build, output: Output) -> None:
+        """Raises ``CannotPrepare``."""
+        async with self._turn(output):
+            await self._build(build, output)
 
-    async def installed(self, install: Install, output: Output) -> tuple[str, bool]:
-        """Likewise, of packages on a base image."""
-        return await self._made(install.key, output, partial(self._install, install, output))
+    async def install(self, install: Install, output: Output) -> None:
+        """Packages on a base image. Raises ``CannotPrepare``."""
+        async with self._turn(output):
+            await self._install(install, output)
 
-    async def _made(
-        self, key: str, output: Output, make: Callable[[], Awaitable[None]]
-    ) -> tuple[str, bool]:
-        await self._threads.run(self._leftovers.used, key)
-        name = image_name(key)
-        found = await self.find(name)
-        if found is not None:
-            return str(found["Id"]), True
-        async with self._alone(name, say(output)):
-            found = await self.find(name)
-            if found is not None:
-                return str(found["Id"]), True
-            await make()
-            found = await self.find(name)
-        if found is None:
-            raise gone(name)
-        return str(found["Id"]), False
+    async def load(self, archive: Callable[[], Iterable[bytes]]) -> None:
+        """What another engine made, as a tar. Raises ``EngineError``."""
+        await self._follow("/images/load", {"quiet": 1}, archive(), lambda text: None)
 
     @contextlib.asynccontextmanager
-    async def _alone(self, name: str, tell: Say) -> AsyncIterator[None]:
-        """One at a time for a name; few at a time over all."""
-        lock = self._locks.setdefault(name, asyncio.Lock())
-        if lock.locked():
-            tell(f"another job makes {name} already: waiting for it")
-        async with lock:
-            if self._turns.locked():
-                tell("waiting for other builds on this machine")
-            async with self._turns:
-                yield
+    async def _turn(self, output: Output) -> AsyncIterator[None]:
+        """Few at a time over all."""
+        if self._turns.locked():
+            say(output)("waiting for other builds on this machine")
+        async with self._turns:
+            yield
 
     async def _pull(self, name: str, output: Output) -> None:
         query: dict[str, str | int] = {"fromImage": name}

@@ -28,6 +28,8 @@ REPOSITORY = "stoker-env"
 ENVIRONMENT = "stoker.environment"
 SHIMS = "stoker.shims"
 UNFINISHED = ".layer"
+LOADED = ".loaded"
+"""Of an image that another worker made and this one loaded: it carries that one's name."""
 CONFLICT, MISSING = 409, 404
 
 
@@ -69,6 +71,12 @@ class Leftovers:
         with contextlib.suppress(OSError):
             self._uses.mkdir(mode=0o755, exist_ok=True)
             (self._uses / key).touch()
+
+    def loaded(self, key: str) -> None:
+        """Notes that this agent brought an image of another's making here."""
+        with contextlib.suppress(OSError):
+            self._uses.mkdir(mode=0o755, exist_ok=True)
+            (self._uses / f"{key}{LOADED}").touch()
 
     def building(self, key: str, layer: str) -> None:
         """Notes how far a build has come, for an agent that finds it cut off."""
@@ -129,11 +137,18 @@ class Leftovers:
         return Container(told["Id"], running, ended, live, forgotten)
 
     def _images(self) -> list[Thing]:
-        query = {"filters": json.dumps({"label": [ENVIRONMENT, f"{OWNER}={self.owner}"]})}
+        query = {"filters": json.dumps({"label": [ENVIRONMENT]})}
         found: list[dict[str, Any]] = self._engine.call("GET", "/images/json", query)
         return [
-            Thing(one["Id"], self._used_at(one), one["Size"]) for one in found if ours_alone(one)
+            Thing(one["Id"], self._used_at(one), one["Size"])
+            for one in found
+            if self._is_ours(one["Labels"]) and ours_alone(one)
         ]
+
+    def _is_ours(self, labels: dict[str, str]) -> bool:
+        if labels.get(OWNER) == self.owner:
+            return True
+        return (self._uses / f"{labels[ENVIRONMENT]}{LOADED}").exists()
 
     def _used_at(self, image: dict[str, Any]) -> float:
         try:
@@ -158,7 +173,9 @@ class Leftovers:
         """Uses that are older than any image that would have been kept for them."""
         with contextlib.suppress(FileNotFoundError):
             for use in self._uses.iterdir():
-                if now - use.lstat().st_mtime > 2 * self._rule.unused:
+                own = self._uses / use.name.removesuffix(LOADED)
+                used_at = max(one.lstat().st_mtime for one in (use, own) if one.exists())
+                if now - used_at > 2 * self._rule.unused:
                     use.unlink(missing_ok=True)
 
 

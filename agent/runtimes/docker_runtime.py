@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from agent.environments import Fleet
 from agent.folder import AttemptFolder
 from agent.runtimes.docker_container import FULL, JOB_USER, NETWORKS, OUTPUTS, owner_of
 from agent.runtimes.docker_engine import SOCKET, Engine, EngineError
@@ -18,13 +21,16 @@ from agent.runtimes.docker_images import BuildLimits, Images
 from agent.runtimes.docker_leftovers import Leftovers
 from agent.runtimes.docker_network import NoNetwork, Outbound
 from agent.runtimes.docker_pipes import make_pipes
+from agent.runtimes.docker_sharing import Sharing
 from agent.runtimes.docker_shell import Shells, command_of, shares_kernel
 from agent.runtimes.docker_sibling import SiblingHosts, misplaced, own_container
 from agent.runtimes.docker_threads import Threads
 from agent.runtimes.program import limits_of, program_environment
 from agent.runtimes.protocol import CannotPrepare, Launch, Output, Preparation, Prepared
 from agent.runtimes.shim_runtime import HostProcess, ShimRuntime, start_local_host
+from agent.shares import Shares
 from agent.surplus import Rule
+from bus.connection import Bus
 from schemas.reason import Reason
 from schemas.spec import JobSpec
 
@@ -83,8 +89,9 @@ class DockerRuntime(ShimRuntime):
         self._outbound = Outbound(self._engine)
         images = Images(self._engine, self._threads, config.builds, self._leftovers, config.sandbox)
         self._install_network = config.install_network
+        self._sharing = Sharing(self._engine, self._threads, images, self._leftovers, work)
         self._environments = Environments(
-            images, self._threads, config.bases, self._network_of_installs
+            self._sharing, self._threads, config.bases, self._network_of_installs
         )
         self._siblings: SiblingHosts | None = None
         self._shells = Shells(self._engine, owner_of(worker, work))
@@ -108,9 +115,21 @@ class DockerRuntime(ShimRuntime):
         await self._threads.run(self._leftovers.drop_unfinished)
         await self.clean(0)
 
+    @contextlib.asynccontextmanager
+    async def shared(self, bus: Bus) -> AsyncIterator[None]:
+        shares = Shares(bus, self._worker, self._work / "shares", self._sharing.export)
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(shares.run())
+            self._sharing.fleet = Fleet(bus, self._worker, shares)
+            try:
+                yield
+            finally:
+                self._sharing.fleet = None
+                running.cancel()
+
     async def prepare(self, preparation: Preparation, output: Output) -> Prepared:
         grant, folder = preparation.grant, preparation.folder
-        wish = Wish(grant.bundle, folder.job, grant.spec)
+        wish = Wish(grant, folder.job)
         try:
             await self._threads.run(self._check_network, grant.spec.network)
             ready = await self._environments.ready(wish, output)

@@ -43,6 +43,7 @@ from agent.runtimes.protocol import (
     Prepared,
 )
 from agent.spool import SpoolWriter
+from bus.connection import Bus
 from schemas.job import Environment
 from schemas.reason import Reason
 from schemas.stream import Stream
@@ -81,6 +82,9 @@ class DummyRuntime:
 
     async def open(self) -> None:
         pass
+
+    def shared(self, bus: Bus) -> contextlib.AbstractAsyncContextManager[None]:
+        return contextlib.nullcontext()
 
     async def prepare(self, preparation: Preparation, output: Output) -> Prepared:
         grant, folder = preparation.grant, preparation.folder

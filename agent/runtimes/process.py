@@ -147,8 +147,8 @@ def tell(output: Output, choice: Choice, interpreter: Interpreter, built: Built)
     version = f" {interpreter.version}" if choice.source == "python" else ""
     say(
         output,
-        f"environment: {choice.source}{version}{on} ({choice.because})"
-        f" · key {built.key[:8]} · {state} · no sandbox: runs as user {user()}",
+        f"environment {built.key[:8]}… {state}: {choice.source}{version}{on} ({choice.because})"
+        f" · no sandbox: runs as user {user()}",
     )
 
 

@@ -16,9 +16,11 @@ from schemas.reason import Reason
 from schemas.stream import Stream
 
 if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
     from agent.folder import AttemptFolder
+    from bus.connection import Bus
     from schemas.job import Environment
     from schemas.worker import Grant
 
@@ -264,6 +266,9 @@ class Runtime(Protocol):
 
     async def open(self) -> None:
         """Called once, before anything else but ``check``."""
+
+    def shared(self, bus: Bus) -> AbstractAsyncContextManager[None]:
+        """For as long as it lasts, environments come from other workers too, and go to them."""
 
     async def prepare(self, preparation: Preparation, output: Output) -> Prepared:
         """Builds, or finds built, what the bundle asks for; its output goes to ``output``.

@@ -20,6 +20,7 @@ from agent.handing import NONE, Secrets, make_fifo, open_to_hand
 from agent.runtimes.launchers import launcher
 from agent.runtimes.protocol import Exit, Launch, News
 from agent.surplus import HOUR
+from bus.connection import Bus
 from schemas.reason import Reason
 
 log = logging.getLogger(__name__)
@@ -87,6 +88,9 @@ class ShimRuntime:
     async def open(self) -> None:
         self._hosts.mkdir(mode=0o700, parents=True, exist_ok=True)
         await self._need_host()
+
+    def shared(self, bus: Bus) -> contextlib.AbstractAsyncContextManager[None]:
+        return contextlib.nullcontext()
 
     async def start(
         self, folder: AttemptFolder, launch: Launch, news: News, secrets: Secrets = NONE

@@ -1,0 +1,190 @@
+"""Which images did this worker build that others may ask for, and how do they get them?
+
+``shares/<key>.json`` holds the lease under which one was built: it is shared only when somebody
+wants it, which may be after a restart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import shutil
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+from agent import image_blobs
+from agent.folder import write_atomic
+from bus import subjects
+from bus.codec import decode
+from bus.connection import Bus
+from bus.errors import BusError, Corrupt, Refused
+from schemas.environments import (
+    DETAIL,
+    BuildFailed,
+    CannotShare,
+    DoneSharing,
+    LeaseAnswer,
+    LeaseBeat,
+    LeaseKey,
+    SharedImage,
+    StartSharing,
+)
+from schemas.reason import Reason
+from schemas.worker import Command
+
+log = logging.getLogger(__name__)
+
+KEPT = 30 * 86_400.0
+"""Seconds after which a lease is forgotten."""
+WAITING = 256
+"""Images that wait to be shared; more are asked for again."""
+BEAT_EVERY = 5.0
+TRANSIENT = frozenset({"not_granted", "lost_layer", "bus_unavailable"})
+"""Refusals that say nothing against sharing the image."""
+
+
+class CannotExport(Exception):
+    """The image cannot be had from the engine. ``lasting``: it never can."""
+
+    def __init__(self, detail: str, lasting: bool) -> None:
+        super().__init__(detail)
+        self.lasting = lasting
+
+
+Export = Callable[[str, tuple[str, ...], Path], Awaitable[tuple[SharedImage, dict[str, Path]]]]
+"""Key, layers to leave out, folder for the rest → the image and its files. Raises
+``CannotExport``."""
+
+
+class Shares:
+    """Of one worker."""
+
+    def __init__(self, bus: Bus, worker: str, folder: Path, export: Export) -> None:
+        self._bus = bus
+        self._worker = worker
+        self._folder = folder
+        self._export = export
+        self._wanted: asyncio.Queue[str] = asyncio.Queue(WAITING)
+        self._queued: set[str] = set()
+
+    def keep(self, lease: LeaseKey, layers: tuple[str, ...]) -> None:
+        """Blocking."""
+        with contextlib.suppress(OSError):
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+            noted = json.dumps({"lease": lease.model_dump(), "layers": layers})
+            write_atomic(str(self._folder / f"{lease.key}.json"), noted.encode())
+
+    def want(self, key: str) -> None:
+        if key not in self._queued:
+            with contextlib.suppress(asyncio.QueueFull):
+                self._wanted.put_nowait(key)
+                self._queued.add(key)
+
+    async def run(self) -> None:
+        """Until cancelled: one after the other."""
+        with contextlib.suppress(OSError):
+            await asyncio.to_thread(self._tidy)
+        command = subjects.command(self._worker, "share")
+        async with self._bus.subscribe(command, self._on_command):
+            while True:
+                key = await self._wanted.get()
+                try:
+                    await self._share(key)
+                except (BusError, OSError) as error:
+                    log.warning("environment %s is not shared now: %s", key[:8], error)
+                except Exception:
+                    log.exception("sharing environment %s failed", key[:8])
+                finally:
+                    self._queued.discard(key)
+
+    async def _on_command(self, message: image_blobs.Heard) -> None:
+        try:
+            command = decode(Command, message.data, message.headers)
+        except Corrupt as error:
+            log.error("a command that is none: %s", error)
+            return
+        for key in command.share:
+            self.want(key)
+
+    async def _share(self, key: str) -> None:
+        found = await asyncio.to_thread(self._noted, key)
+        if found is None:
+            return
+        lease, layers = found
+        if not (await self._tell("share", StartSharing(**lease.model_dump()))).holds:
+            self._forget(key)
+            return
+        async with self._beating(lease):
+            await self._store(lease, layers)
+        self._forget(key)
+
+    async def _store(self, lease: LeaseKey, layers: tuple[str, ...]) -> None:
+        began = time.monotonic()
+        key = lease.model_dump()
+        folder = Path(await asyncio.to_thread(tempfile.mkdtemp, dir=self._folder))
+        try:
+            image, files = await self._export(lease.key, layers, folder)
+            await image_blobs.send(self._bus, self._worker, lease, image, files)
+            await self._tell("done", DoneSharing(**key, image=image))
+            seconds = time.monotonic() - began
+            log.info("shared environment %s: %d bytes, %.1f s", lease.key[:8], image.size, seconds)
+        except CannotExport as error:
+            await self._give_up(lease, str(error), error.lasting)
+        except Refused as error:
+            lasting = error.problem.code not in TRANSIENT
+            await self._give_up(lease, error.problem.detail, lasting)
+        except OSError as error:
+            await self._give_up(lease, f"its builder has no room for it: {error}", True)
+        finally:
+            await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
+
+    async def _give_up(self, lease: LeaseKey, why: str, lasting: bool) -> None:
+        """Those who wait build it: each for himself, or one of them for all."""
+        log.warning("environment %s cannot be shared: %s", lease.key[:8], why)
+        key, detail = lease.model_dump(), why[:DETAIL]
+        if lasting:
+            await self._tell("alone", CannotShare(**key, detail=detail))
+        else:
+            told = BuildFailed(**key, reason=Reason.AGENT_ERROR, detail=detail)
+            await self._tell("failed", told)
+
+    @contextlib.asynccontextmanager
+    async def _beating(self, lease: LeaseKey) -> AsyncIterator[None]:
+        async def beat() -> None:
+            while True:
+                await asyncio.sleep(BEAT_EVERY)
+                with contextlib.suppress(BusError):
+                    await self._tell("beat", LeaseBeat(**lease.model_dump()))
+
+        beats = asyncio.ensure_future(beat())
+        try:
+            yield
+        finally:
+            beats.cancel()
+            await asyncio.wait([beats])
+
+    async def _tell(self, verb: str, told: LeaseKey) -> LeaseAnswer:
+        return await self._bus.request(image_blobs.subject(verb, self._worker), told, LeaseAnswer)
+
+    def _noted(self, key: str) -> tuple[LeaseKey, tuple[str, ...]] | None:
+        try:
+            noted = json.loads((self._folder / f"{key}.json").read_bytes())
+            return LeaseKey.model_validate(noted["lease"]), tuple(noted["layers"])
+        except (OSError, ValueError, KeyError):
+            return None
+
+    def _forget(self, key: str) -> None:
+        (self._folder / f"{key}.json").unlink(missing_ok=True)
+
+    def _tidy(self) -> None:
+        """What an agent before this one left half done, and leases that are long over."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for path in self._folder.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            elif time.time() - path.stat().st_mtime > KEPT:
+                path.unlink(missing_ok=True)
