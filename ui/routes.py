@@ -289,6 +289,7 @@ PAGES: tuple[Page, ...] = (
     Page("/workers", pages.workers_page, Action.SEE_WORKERS),
     Page("/api", pages.api_page, Action.SIGNED_IN),
     Page("/account", pages.account_page, Action.SIGNED_IN),
+    Page("/secrets", pages.secrets_page, Action.SIGNED_IN),
     Page("/people", pages.people_page, Action.ADMIN),
     Page("/audit", pages.audit_page, Action.ADMIN),
     Page("/sign-in", pages.sign_in_page, Action.OPEN),

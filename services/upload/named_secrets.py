@@ -40,7 +40,8 @@ async def check_secrets(bus: Bus, owner: str, spec: JobSpec) -> None:
     missing = next((use.name for use in spec.secrets if use.name not in known), None)
     if missing is not None:
         raise NoSuchSecret(
-            f"{owner} has no secret {missing}; {instead(missing, known)}: stoker secret set {missing}"
+            f"{owner} has no secret {missing};"
+            f" {instead(missing, known)}: stoker secret set {missing}"
         )
 
 

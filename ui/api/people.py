@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from typing import Any, TypeVar
 
 from aiohttp import web
 
+from bus.errors import BusError
 from schemas.ids import USER_NAME
 from schemas.message import Empty
 from schemas.people_requests import (
@@ -23,6 +25,7 @@ from schemas.people_requests import (
     UserView,
     fresh,
 )
+from schemas.secret import ForgetSecrets
 from ui.admission import who
 from ui.api.common import ask, json_answer, json_body
 from ui.credentials import SESSION_COOKIE, cookie_name, forget, keep_session, shown_by
@@ -30,6 +33,8 @@ from ui.keys import CONFIG, PRINCIPALS
 from ui.people_views import LifeBody, Me, SignInBody, SignInLink, UserBody
 from ui.problems import refuse
 from ui.security import client_address
+
+log = logging.getLogger(__name__)
 
 A = TypeVar("A", bound=Asked)
 REQUEST = re.compile(r"^[A-Za-z0-9_-]{16,64}$")
@@ -84,7 +89,16 @@ async def remove_person(request: web.Request) -> web.Response:
     message = asked(request, RemoveUser, user=user_of(request))
     await ask(request.app, "people", "remove_user", message, Empty)
     request.app[PRINCIPALS].forget_all()
+    await forget_secrets(request, message.user)
     return nothing()
+
+
+async def forget_secrets(request: web.Request, user: str) -> None:
+    """Somebody else may get the name one day."""
+    try:
+        await ask(request.app, "secrets", "forget", ForgetSecrets(owner=user), Empty)
+    except BusError as error:
+        log.error("the secrets of %s, who was removed, are still there: %s", user, error)
 
 
 async def make_link(request: web.Request) -> web.Response:

@@ -87,6 +87,7 @@ const REASONS = {
   build_failed: "Its environment could not be built",
   image_unavailable: "Its image is not available",
   data_unavailable: "Its data is not available",
+  secret_unavailable: "A secret of it is not available",
   outputs_too_large: "Its outputs are too large",
   disk_full: "The worker's disk is full",
   worker_lost: "Its worker was lost",
