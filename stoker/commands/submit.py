@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import sys
 import tempfile
@@ -63,6 +64,10 @@ def submit(
     env: Annotated[
         list[str] | None, Option("--env", "-e", metavar="K=V", help="K alone takes your own value.")
     ] = None,
+    secret: Annotated[
+        list[str] | None,
+        Option(metavar="NAME", help="A secret of yours; NAME=VARIABLE, NAME:/run/secrets/FILE."),
+    ] = None,
     like: Annotated[
         str | None,
         Option(metavar="JOB", help="That job's spec; without PATH its files too."),
@@ -93,6 +98,7 @@ def submit(
         "python": python,
         "image": image,
         "environment": environment(env or []),
+        "secrets": secret or [],
         "arguments": context.obj or [],
     }
     job = sent(client, path, merged(old, given(spec)), old, yes)
@@ -109,8 +115,13 @@ def given(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def merged(old: Job | None, new: dict[str, Any]) -> dict[str, Any]:
-    """The old job's spec with what is new on top; resources and environment by entry."""
+    """The old job's spec with what is new on top; resources and environment by entry, secrets by
+    name."""
     base = dict(old.raw.get("spec") or {}) if old else {}
+    if "secrets" in new:
+        names = {re.split("[=:]", use)[0] for use in new["secrets"]}
+        kept = [use for use in base.get("secrets") or [] if use["name"] not in names]
+        new["secrets"] = [*kept, *new["secrets"]]
     for part in ("resources", "environment"):
         if part in new:
             new[part] = {**(base.get(part) or {}), **new[part]}
