@@ -37,7 +37,7 @@ class Up:
 
     @property
     def client(self) -> Client:
-        return Client(self.url, token=self.token)
+        return client_of(self.data, self.url)
 
     def stoker(
         self, *arguments: str, timeout: float = 60, cwd: Path = ROOT
@@ -86,14 +86,23 @@ def surroundings(data: Path) -> dict[str, str]:
 
 
 def token_of(data: Path) -> str:
-    return (data / config.KEYS / OWN_TOKEN).read_text().strip()
+    """Empty where nobody has to sign in."""
+    path = data / config.KEYS / OWN_TOKEN
+    return path.read_text().strip() if path.exists() else ""
+
+
+def client_of(data: Path, url: str) -> Client:
+    """As whoever started it; what its page shows is believed."""
+    address = config.read_address(data)
+    shown = address.certificate if address else ""
+    return Client(url, token=token_of(data), ca=shown or None)
 
 
 def started(data: Path, process: subprocess.Popen[bytes]) -> config.Address:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         address = config.read_address(data)
-        if address is not None and Client(address.url, token=token_of(data)).workers():
+        if address is not None and client_of(data, address.url).workers():
             return address
         time.sleep(0.05)
     words = (data / "terminal.txt").read_text(errors="replace")
