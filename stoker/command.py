@@ -11,7 +11,18 @@ import typer
 import stoker
 from stoker import exits
 from stoker.answers import StokerError
-from stoker.commands import accounts, jobs, join, logs, machine, people, submit, up, workers
+from stoker.commands import (
+    accounts,
+    jobs,
+    join,
+    logs,
+    machine,
+    people,
+    secrets,
+    submit,
+    up,
+    workers,
+)
 from stoker.packing import PackingError
 
 app = typer.Typer(
@@ -21,6 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+secret = typer.Typer(no_args_is_help=True, help="What jobs need and nobody should read.")
 user = typer.Typer(no_args_is_help=True, help="Who may be here, and as what.")
 token = typer.Typer(no_args_is_help=True, help="What programs show to say whose they are.")
 worker = typer.Typer(no_args_is_help=True, help="The machines that run jobs.")
@@ -37,6 +49,11 @@ app.command(rich_help_panel=USE)(logs.logs)
 app.command(rich_help_panel=USE)(logs.wait)
 app.command(rich_help_panel=USE)(jobs.cancel)
 app.command(rich_help_panel=USE)(jobs.retry)
+app.add_typer(secret, name="secret", rich_help_panel=USE)
+secret.command("set")(secrets.set_secret)
+secret.command("list")(secrets.list_secrets)
+secret.command()(secrets.remove)
+secret.command()(secrets.rekey)
 app.command(rich_help_panel=USE)(people.share)
 app.command(rich_help_panel=WHO)(people.login)
 app.command(rich_help_panel=WHO)(people.logout)
