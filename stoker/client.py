@@ -6,7 +6,7 @@ import os
 import secrets
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -31,6 +31,7 @@ from stoker.answers import (
 )
 from stoker.config import page_url
 from stoker.keeping import token_for
+from stoker.outputs import Cut, OutputFile, Outputs, read_outputs, save
 from stoker.packing import PackingError, plan, write_zip
 from stoker.transport import Progress, Transport, Upload, checked_url
 
@@ -42,6 +43,8 @@ __all__ = (
     "LogPiece",
     "LogRows",
     "NotSignedIn",
+    "OutputFile",
+    "Outputs",
     "PackingError",
     "Refused",
     "StokerError",
@@ -256,6 +259,62 @@ class Client:
             if event is not None:
                 yield event
 
+    def outputs(self, job: str, *, attempt: int | None = None) -> Outputs:
+        """What is stored of an attempt's outputs; without a number, of the newest that has any."""
+        asked: dict[str, object] = {"attempt": attempt, "limit": OUTPUTS_AT_ONCE}
+        rows: list[Any] = []
+        while True:
+            answer = self.transport.get(job_path(job, "outputs", asked))
+            rows += answer["files"]
+            if not answer.get("more"):
+                return read_outputs(answer, rows)
+            asked |= {"attempt": answer["attempt"], "after": rows[-1]["path"]}
+
+    def download(
+        self,
+        job: str,
+        folder: str | Path,
+        *,
+        path: str | None = None,
+        attempt: int | None = None,
+        progress: Progress | None = None,
+    ) -> list[Path]:
+        """Writes outputs below ``folder``, whatever their names; ``path`` is one file or folder.
+
+        What is there already is not fetched again, and what was cut off goes on.
+        """
+        found = self.outputs(job, attempt=attempt)
+        files = found.files if path is None else found.under(path)
+        return self.save_outputs(found, files, Path(folder), progress or (lambda _: None))
+
+    def save_outputs(
+        self, found: Outputs, files: Iterable[OutputFile], folder: Path, progress: Progress
+    ) -> list[Path]:
+        """Some files of one listing; ``progress`` is told the bytes of all of them."""
+        folder.mkdir(parents=True, exist_ok=True)
+        saved, done = [], 0
+        for file in files:
+            saved.append(self._save(found, file, folder, behind(progress, done)))
+            done += file.size
+        return saved
+
+    def _save(self, found: Outputs, file: OutputFile, folder: Path, progress: Progress) -> Path:
+        place = f"outputs/{quote(file.path, safe='/')}"
+        path = job_path(found.job, place, {"attempt": found.attempt})
+
+        def source(start: int) -> Iterator[bytes]:
+            headers = {"Range": f"bytes={start}-", "If-Range": f'"{file.sha256}"'}
+            return self.transport.stream(path, headers if start else None)
+
+        def send() -> Path:
+            try:
+                return save(folder, file, source, progress)
+            except Cut as error:
+                raise Unreachable(str(error)) from error
+
+        saved: Path = self.transport.repeated(send)
+        return saved
+
     def workers(self) -> tuple[Worker, ...]:
         answer = self.transport.get("/api/v1/workers")
         return tuple(read_worker(row) for row in answer["workers"])
@@ -264,6 +323,11 @@ class Client:
         """Takes nothing new (or again); what runs there goes on."""
         path = f"/api/v1/workers/{quote(worker, safe='')}/drain"
         self.transport.post(path, {"drain": drain})
+
+
+def behind(progress: Progress, done: int) -> Progress:
+    """Counts on from ``done`` bytes."""
+    return lambda here: progress(done + here)
 
 
 def log_path(job: str, **asked: object) -> str:

@@ -17,6 +17,7 @@ from stoker.commands import (
     join,
     logs,
     machine,
+    outputs,
     people,
     secrets,
     submit,
@@ -47,6 +48,7 @@ app.command(rich_help_panel=USE)(jobs.jobs)
 app.command(rich_help_panel=USE)(jobs.show)
 app.command(rich_help_panel=USE)(logs.logs)
 app.command(rich_help_panel=USE)(logs.wait)
+app.command(rich_help_panel=USE)(outputs.outputs)
 app.command(rich_help_panel=USE)(jobs.cancel)
 app.command(rich_help_panel=USE)(jobs.retry)
 app.add_typer(secret, name="secret", rich_help_panel=USE)

@@ -160,9 +160,9 @@ class Transport:
         headers: Mapping[str, str] = self.repeated(send)
         return headers
 
-    def stream(self, path: str) -> Iterator[bytes]:
-        """The body of a GET, part by part."""
-        with self.answer("GET", path, b"", {}) as answer:
+    def stream(self, path: str, headers: Mapping[str, str] | None = None) -> Iterator[bytes]:
+        """The body of a GET, part by part. One that is cut off ends early, without an error."""
+        with self.answer("GET", path, b"", headers or {}) as answer:
             if answer.status >= 300:
                 raise self.refusal(answer.status, answer.read(LARGEST_ANSWER))
             while part := answer.read1(PART):
