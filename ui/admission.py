@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from urllib.parse import quote, urlsplit
 
+import aiohttp_jinja2
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from schemas.access import Action, may
 from schemas.job import Record
-from schemas.people import Principal, Way
+from schemas.people import Principal, Role, Way
 from ui.credentials import bearer_of, has_cookie, shown_by
 from ui.keys import ACTIONS, CONFIG, PAGES_OF, PRINCIPAL, PRINCIPALS
 from ui.principals import local
@@ -34,8 +35,9 @@ async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
         check_cookies_origin(request)
     who = None if action is Action.OPEN else await principal_of(request)
     request[PRINCIPAL] = who
-    if not may(who, action, job=request.match_info.get("job", "")):
-        raise not_admitted(request, who)
+    job = request.match_info.get("job", "")
+    if not may(who, action, job=job) or looks_only(who, action, request.method):
+        return not_admitted(request, who)
     return await handler(request)
 
 
@@ -79,13 +81,25 @@ async def principal_of(request: web.Request) -> Principal | None:
     return await request.app[PRINCIPALS].of(shown) if shown.anything else None
 
 
-def not_admitted(request: web.Request, who: Principal | None) -> Exception:
-    """A guest by a link is nobody anywhere else."""
-    if who is not None and who.way is not Way.SHARE:
-        return forbidden(who)
-    if is_page(request):
-        return web.HTTPSeeOther(sign_in_address(request))
-    return not_signed_in()
+def looks_only(who: Principal | None, action: Action, method: str) -> bool:
+    """A token that may only look changes nothing, not even its user's own account."""
+    token = who is not None and who.way is Way.TOKEN and who.role is Role.VIEWER
+    return token and action is not Action.OPEN and method not in SAFE_METHODS
+
+
+def not_admitted(request: web.Request, who: Principal | None) -> web.Response:
+    """Raises what a program is told. A guest by a link is nobody anywhere else."""
+    page = is_page(request)
+    if who is None or who.way is Way.SHARE:
+        if page:
+            raise web.HTTPSeeOther(sign_in_address(request))
+        raise not_signed_in()
+    if not page:
+        raise forbidden(who)
+    told = {"page": "forbidden", "who": who, "guest": False}
+    response = aiohttp_jinja2.render_template("forbidden.html", request, told)
+    response.set_status(403)
+    return response
 
 
 def is_page(request: web.Request) -> bool:
@@ -105,12 +119,10 @@ def not_signed_in() -> HttpProblem:
 
 
 def forbidden(who: Principal) -> HttpProblem:
-    return refuse(
-        403,
-        "forbidden",
-        "You may not do this",
-        f"{who.name or 'This link'} is {who.role} here; an admin can change that.",
-    )
+    detail = f"{who.name} is {who.role} here; an admin can change that."
+    if who.way is Way.TOKEN:
+        detail = f"This token of {who.name} counts as {who.role}; make one with a wider scope."
+    return refuse(403, "forbidden", "You may not do this", detail)
 
 
 def sign_in_address(request: web.Request) -> str:

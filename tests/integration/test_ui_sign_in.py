@@ -180,10 +180,20 @@ async def test_a_token_needs_no_origin_and_makes_cookies_count_for_nothing(ann: 
 
 
 async def test_a_token_makes_none_that_may_more(ann: Town) -> None:
-    reader = await ann.token("ann", Role.VIEWER)
-    body = {"name": "more", "scope": "member"}
-    status, problem = await ann.send("POST", "/api/v1/tokens", reader, body)
+    await ann.person("ada", Role.ADMIN)
+    narrow = await ann.token("ada", Role.MEMBER)
+    body = {"name": "more", "scope": "admin"}
+    status, problem = await ann.send("POST", "/api/v1/tokens", narrow, body)
     assert (status, problem["code"]) == (403, "scope_too_wide")
+
+
+async def test_a_token_that_may_only_look_changes_nothing(ann: Town) -> None:
+    """Not even its user's own account: whoever finds it finds no more."""
+    reader = await ann.token("ann", Role.VIEWER)
+    for path in ("tokens", "me/password", "me/sessions/end", "jobs"):
+        status, problem = await ann.send("POST", f"/api/v1/{path}", reader, {})
+        assert (status, problem["code"]) == (403, "forbidden")
+    assert (await ann.get("/api/v1/tokens", reader))[0] == 200
 
 
 async def test_a_revoked_token_is_nobodys(ann: Town) -> None:
