@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from stoker import exits
 from stoker.answers import NotSignedIn, Refused
 from stoker.client import Client
 from stoker.keeping import OWN_TOKEN
@@ -73,7 +74,7 @@ def test_without_a_terminal_the_link_is_in_a_file_for_its_owner_alone(up: Up) ->
 
 def test_a_stranger_is_told_in_one_line_what_to_do(up: Up, elsewhere: dict[str, str]) -> None:
     run = stoker(elsewhere, "jobs")
-    assert run.returncode == 1
+    assert run.returncode == exits.TROUBLE
     assert run.stderr == (
         f"stoker: {up.url} asks who you are; sign in with: stoker login {up.url}\n"
     )
@@ -91,12 +92,12 @@ def test_a_token_is_kept_by_login_and_forgotten_by_logout(
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     good(stoker(elsewhere, "jobs"))
     good(stoker(elsewhere, "logout", up.url))
-    assert stoker(elsewhere, "jobs").returncode == 1
+    assert stoker(elsewhere, "jobs").returncode == exits.TROUBLE
 
 
 def test_login_keeps_no_token_that_does_not_count(up: Up, elsewhere: dict[str, str]) -> None:
     run = stoker(elsewhere, "login", up.url, typed="stk_nobody_" + "0" * 64)
-    assert run.returncode == 1
+    assert run.returncode == exits.TROUBLE
     assert "does not take that token" in run.stderr
     assert not (Path(elsewhere["XDG_CONFIG_HOME"]) / "stoker" / "tokens.json").exists()
 
@@ -154,7 +155,7 @@ def test_a_job_is_shared_by_a_link_until_it_is_taken_back(up: Up, tmp_path: Path
 def test_a_slip_of_the_keyboard_makes_no_user(up: Up) -> None:
     for arguments in (("role", "nobdy", "admin"), ("team", "nobdy", "a"), ("remove", "nobdy")):
         run = up.stoker("user", *arguments)
-        assert (run.returncode, run.stdout) == (1, "")
+        assert (run.returncode, run.stdout) == (exits.TROUBLE, "")
         assert "there is no user nobdy" in run.stderr
 
 
@@ -162,7 +163,7 @@ def test_the_last_admin_stays(up: Up) -> None:
     me = up.client.transport.get("/api/v1/me")["name"]
     for arguments in (("role", me, "member"), ("remove", me)):
         run = up.stoker("user", *arguments)
-        assert run.returncode == 1
+        assert run.returncode == exits.TROUBLE
         assert "is the only admin" in run.stderr
 
 
@@ -170,7 +171,7 @@ def test_the_last_admin_stays(up: Up) -> None:
 def test_a_time_that_makes_no_sense_is_refused(up: Up, expires: str) -> None:
     me = up.client.transport.get("/api/v1/me")["name"]
     run = up.stoker("user", "link", me, "--expires", expires)
-    assert (run.returncode, run.stdout) == (1, "")
+    assert (run.returncode, run.stdout) == (exits.TROUBLE, "")
     assert run.stderr.count("\n") == 1
 
 
@@ -187,7 +188,7 @@ def test_at_a_terminal_the_link_itself_is_shown_and_signs_in_once(tmp_path: Path
         seen = ""
         while "Ctrl-C stops it" not in seen:
             seen += os.read(ours, 4096).decode(errors="replace")
-        found = re.search(r"(http://\S+)/sign-in#link=(\S+)", seen)
+        found = re.search(r"(http://\S+)/sign-in#link=([0-9a-z._-]+)", seen)
         assert found, seen
         entered = Client(found[1]).transport.post("/api/v1/sign-in", {"link": found[2]})
         assert (entered["role"], entered["way"]) == ("admin", "session")
@@ -204,5 +205,5 @@ def test_sign_in_is_switched_off_for_this_machine_alone(tmp_path: Path) -> None:
         assert not (up.data / "identities" / OWN_TOKEN).exists()
         assert Client(up.url).jobs().jobs == ()
         run = up.stoker("up", "--no-sign-in", "--host", "0.0.0.0", "--data", str(tmp_path / "x"))
-        assert run.returncode == 1
+        assert run.returncode == exits.TROUBLE
         assert run.stderr.startswith("stoker: --no-sign-in: ")
