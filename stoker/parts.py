@@ -15,6 +15,7 @@ from bus.link import BusConfig
 from bus.tokens import identity_of
 from stoker import config, places, tls
 from stoker.answers import StokerError
+from stoker.oidc import OidcFlags
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,8 @@ class PageFlags:
     """Networks of proxies whose ``X-Forwarded-*`` is believed."""
     signed: Path | None = None
     """Folder of the authority of our own that signs the certificate: renewed there."""
+    oidc: OidcFlags | None = None
+    """The provider at which people may sign in, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,8 @@ class ServiceFlags:
     """Name of the admin of a first start, for ``people``; empty: ``stoker up`` asks for it."""
     page: str = ""
     """The page's address, for that admin's sign-in link."""
+    groups: Mapping[str, str] = field(default_factory=dict)
+    """Group of the identity provider to role, for ``people``."""
     replicas: int = 1
     """Of the streams that it makes."""
     lost_after: float = config.LOST_AFTER
@@ -176,12 +181,16 @@ async def environments(bus: Bus, flags: ServiceFlags) -> None:
 
 
 async def people(bus: Bus, flags: ServiceFlags) -> None:
+    from schemas.people import Role
     from services.people.config import PeopleConfig
     from services.people.service import run
 
     kept = folder(flags.data, "people") if flags.admin else None
     settings = PeopleConfig(
-        first=flags.admin, link_file=kept and kept / config.LINK_FILE, page=flags.page
+        first=flags.admin,
+        link_file=kept and kept / config.LINK_FILE,
+        page=flags.page,
+        groups={group: Role(role) for group, role in flags.groups.items()},
     )
     await run(bus, settings)
 
@@ -229,6 +238,7 @@ async def run_ui(bus: Bus, flags: PageFlags, on_ready: Callable[[str], None] | N
         key=flags.key,
         proxies=flags.proxies,
         owner=flags.owner,
+        oidc=flags.oidc.config() if flags.oidc else None,
         examples=places.examples(),
         version=stoker.__version__,
     )

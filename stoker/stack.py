@@ -153,7 +153,12 @@ class Users:
 def all_parts(
     data: Path, users: Users, page: parts.PageFlags, on_ready: Callable[[str], None]
 ) -> list[Part]:
-    flags = parts.ServiceFlags(data, keys=users.keys, secret_keys=users.keys / config.SECRET_KEYS)
+    flags = parts.ServiceFlags(
+        data,
+        keys=users.keys,
+        secret_keys=users.keys / config.SECRET_KEYS,
+        groups=page.oidc.groups if page.oidc else {},
+    )
     return [
         *(service(name, users, flags) for name in (*parts.SERVICES, "identity")),
         on_bus(users.bus("ui"), lambda bus: parts.run_ui(bus, page, on_ready)),

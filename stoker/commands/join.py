@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from stoker import config
+from stoker import config, oidc
 from stoker.answers import StokerError
 
 NAMES = (
@@ -226,6 +226,13 @@ def serve(
         list[str] | None,
         typer.Option(metavar="CIDR", help="ui: proxies whose X-Forwarded-* is believed."),
     ] = None,
+    oidc_issuer: oidc.Issuer = None,
+    oidc_client_id: oidc.ClientId = None,
+    oidc_client_secret_file: oidc.SecretFile = None,
+    oidc_scope: oidc.Scope = None,
+    oidc_group: oidc.Group = None,
+    oidc_groups_claim: oidc.GroupsClaim = "groups",
+    oidc_name: oidc.Name = "",
 ) -> None:
     """Run one service by itself, such as upload, scheduler, people or ui."""
     if name not in NAMES:
@@ -242,6 +249,7 @@ def serve(
             keys=keys,
             admin=admin,
             page=page,
+            groups=oidc.group_roles(oidc_group or ()),
             secret_keys=key,
             replicas=replicas,
             lost_after=seconds,
@@ -262,6 +270,15 @@ def serve(
             key=tls_key,
             plain=plain_http,
             proxies=tuple(behind_proxy or ()),
+            oidc=oidc.read_flags(
+                oidc_issuer,
+                oidc_client_id,
+                oidc_client_secret_file,
+                oidc_scope or (),
+                oidc_groups_claim,
+                oidc_name,
+                oidc_group or (),
+            ),
         ),
         trust=config.nats_trust(ca, nats),
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stoker import config
+from stoker import config, oidc
 from stoker.commands.join import signing
 
 if TYPE_CHECKING:
@@ -95,6 +95,13 @@ def up(
     base_image: BaseImage = None,
     slots: Slots = None,
     sign_in: SignIn = True,
+    oidc_issuer: oidc.Issuer = None,
+    oidc_client_id: oidc.ClientId = None,
+    oidc_client_secret_file: oidc.SecretFile = None,
+    oidc_scope: oidc.Scope = None,
+    oidc_group: oidc.Group = None,
+    oidc_groups_claim: oidc.GroupsClaim = "groups",
+    oidc_name: oidc.Name = "",
     browser: Browser = False,
 ) -> None:
     """Start everything on this machine: NATS, services, one worker, the page."""
@@ -111,6 +118,15 @@ def up(
         key=tls_key,
         plain=plain_http,
         proxies=tuple(behind_proxy or ()),
+        oidc=oidc.read_flags(
+            oidc_issuer,
+            oidc_client_id,
+            oidc_client_secret_file,
+            oidc_scope or (),
+            oidc_groups_claim,
+            oidc_name,
+            oidc_group or (),
+        ),
     )
     asked = asked_for(
         data=data,
