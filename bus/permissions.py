@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from bus import layout, subjects
+from bus.room import CLOSED
 from bus.subjects import request
 
 NAME, POOL = "{{name()}}", "{{tag(pool)}}"
@@ -155,6 +156,13 @@ def answers(name: str, *more: str) -> tuple[str, ...]:
     return (request(name, "*"), request(name, "*", "*"), *more)
 
 
+NOTED = (
+    subjects.AUDIT_ALL,
+    *(f"{API}.STREAM.{verb}.AUDIT" for verb in ("DELETE", "UPDATE", "PURGE", "RESTORE")),
+    f"{API}.STREAM.MSG.DELETE.AUDIT",
+)
+"""By which the audit could be changed or added to in the name of a service."""
+
 MAIN_ROLES = (
     Role(
         "upload",
@@ -283,7 +291,7 @@ MAIN_ROLES = (
         stores=("uploads",),
         never=durables(),
     ),
-    Role("guard", says=(KNOWN, *(f"{API}.STREAM.UPDATE.{name}" for name in STREAM_NAMES))),
+    Role("guard", says=(KNOWN, *(f"{API}.STREAM.UPDATE.{one.name}" for one in CLOSED))),
     Role(
         "debug",
         says=(
@@ -301,7 +309,7 @@ MAIN_ROLES = (
         reads=STREAM_NAMES,
         never=durables(),
     ),
-    Role("admin", says=(">",), hears=(">",), responds=ANSWER_SECONDS),
+    Role("admin", says=(">",), hears=(">",), never=NOTED, responds=ANSWER_SECONDS),
 )
 """Of the services' account."""
 

@@ -79,11 +79,9 @@ def as_dict(value: object) -> dict[str, Any]:
 
 async def create_from_upload(request: web.Request, key: str) -> web.Response:
     limit, owner = request.app[CONFIG].upload_limit, who(request).name
-    size = max(0, (request.content_length or 0) - FORM_OVERHEAD)
-    if size > limit:
+    if (request.content_length or 0) > limit + FORM_OVERHEAD:
         raise too_large(limit)
-    question = Admit(owner=owner, key=key, size=size)
-    admitted = await ask(request.app, "upload", "admit", question, Admitted)
+    admitted = await admit(request, owner, key)
     if admitted.earlier is not None:
         return submitted_answer(admitted.earlier)
     async with upload_slot(request.app):
@@ -101,6 +99,15 @@ async def create_from_upload(request: web.Request, key: str) -> web.Response:
             await discard(request.app, upload.name)
             raise
     return submitted_answer(submitted)
+
+
+async def admit(request: web.Request, owner: str, key: str) -> Admitted:
+    """Asked where there is something to save: a small body is read and judged in one go."""
+    length = request.content_length
+    if length is not None and length <= FORM_OVERHEAD:
+        return Admitted()
+    question = Admit(owner=owner, key=key, size=max(0, (length or 0) - FORM_OVERHEAD))
+    return await ask(request.app, "upload", "admit", question, Admitted)
 
 
 @asynccontextmanager
