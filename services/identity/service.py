@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from bus import resolver, subjects
 from bus.accounts import account_token
+from bus.audit import note, note_late
 from bus.connection import Bus
 from bus.errors import BusError, Conflict, Refused
 from bus.keyring import Keyring, open_keyring, revocations
@@ -17,6 +18,7 @@ from bus.keys import USER, BadKey, Key, raw_user, verify
 from bus.link import BusConfig
 from bus.serve import Route, serve
 from bus.tokens import read_claims, user_token
+from schemas.audit import AuditEntry, Deed
 from schemas.identity import (
     Enrol,
     Enrolled,
@@ -41,6 +43,7 @@ log = logging.getLogger(__name__)
 LONGEST_INVITATION = 7 * 86_400.0
 """Seconds."""
 SYSTEM_SECONDS = 5.0
+SERVICE = "identity"
 
 
 async def run(bus: Bus, config: IdentityConfig) -> None:
@@ -56,6 +59,7 @@ class Identity:
     """One replica. All that it knows lies in the bucket and in the folder of keys."""
 
     def __init__(self, bus: Bus, config: IdentityConfig) -> None:
+        self._bus = bus
         self._config = config
         self._keyring = open_keyring(config.keys)
         self._registry = Registry(bus)
@@ -82,6 +86,10 @@ class Identity:
             id=secrets.token_hex(10), worker=asked.worker, pool=asked.pool, by=asked.by, key=key,
             expires_at=int(now) + asked.life,
         )  # fmt: skip
+        detail = f"into pool {one.pool} within {asked.life:g} s"
+        await note(
+            self._bus, SERVICE, entry(Deed.INVITE, asked.by, one.worker, detail, asked.address)
+        )
         await self._registry.write_invitation(one, 0)
         issuer = self._keyring.issuer("join")
         token = user_token(issuer, one.id, key, int(now), life=int(asked.life))
@@ -101,6 +109,7 @@ class Identity:
             worker=one.worker, pool=one.pool, key=asked.key, by=one.by, joined_at=time.time(),
             expires_at=expires_at,
         )  # fmt: skip
+        await self._note_join(wanted)
         answer = await self._admit(wanted)
         log.info("%s joined pool %s", one.worker, one.pool)
         if self.tasks is not None:
@@ -127,12 +136,23 @@ class Identity:
             await self._registry.forget_invitation(one.id)
         if worker is not None:
             await self._throw_out(asked)
+        # Late: a worker that has to go goes, whether that can be noted or not.
+        noted = entry(Deed.REVOKE, asked.by, asked.worker, "thrown out", asked.address)
+        await note_late(self._bus, SERVICE, noted)
         await self._servers.tell()
         log.info("%s was thrown out by %s", asked.worker, asked.by or "somebody")
         return Empty()
 
     async def on_list(self, asked: ListIdentities, subject: str) -> Identities:
         return (await self._registry.all())[0]
+
+    async def _note_join(self, wanted: WorkerIdentity) -> None:
+        """Once, however often the machine asks until it hears the answer."""
+        found = await self._registry.worker(wanted.worker)
+        if found is None or found[0].key != wanted.key:
+            detail = f"pool {wanted.pool}, invited by {wanted.by or 'somebody'}"
+            noted = entry(Deed.JOIN, wanted.worker, wanted.worker, detail)
+            await note(self._bus, SERVICE, noted)
 
     async def _used(self, id: str, key: str) -> Invitation:
         """The invitation, of which that key makes use."""
@@ -209,6 +229,12 @@ class Identity:
         for key, entry in revoked.items():
             if entry.until < now:
                 await self._registry.forget_revoked(key)
+
+
+def entry(deed: Deed, who: str, target: str, detail: str, address: str = "") -> AuditEntry:
+    return AuditEntry(
+        at=time.time(), deed=deed, who=who, target=target, detail=detail, address=address
+    )
 
 
 class Servers:
