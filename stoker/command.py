@@ -24,6 +24,7 @@ from stoker.commands import (
     up,
     workers,
 )
+from stoker.commands.common import Ca, use_ca, with_ca
 from stoker.packing import PackingError
 
 app = typer.Typer(
@@ -86,6 +87,12 @@ app.command("nats-accounts", rich_help_panel=RUN)(accounts.nats_accounts)
 app.command(rich_help_panel=HELP)(machine.version)
 
 
+for group in (app, *(one.typer_instance for one in app.registered_groups)):
+    for one in group.registered_commands if group else ():
+        if one.callback is not None:
+            one.callback = with_ca(one.callback)
+
+
 def show_version(asked: bool) -> None:
     if asked:
         sys.stdout.write(f"stoker {stoker.__version__}\n")
@@ -97,8 +104,9 @@ def root(
     _: Annotated[
         bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show it.")
     ] = False,
+    ca: Ca = None,
 ) -> None:
-    pass
+    use_ca(ca)
 
 
 def run(arguments: list[str]) -> int:

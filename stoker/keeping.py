@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -29,15 +29,21 @@ def token_for(url: str) -> str | None:
 
 def own_token(url: str) -> str | None:
     """Of a ``stoker up`` of this machine and this person that listens there now."""
+    for data, _ in own_ups(url):
+        with suppress(OSError):
+            return (data / config.KEYS / OWN_TOKEN).read_text().strip() or None
+    return None
+
+
+def own_ups(url: str) -> Iterator[tuple[Path, config.Address]]:
+    """Folder and address of each ``stoker up`` of this machine that listens there now."""
     folders = [config.data_folder()]
     if named := read(HERE).get(place(url)):
         folders.append(Path(named))
     for data in folders:
         address = config.read_address(data)
         if address is not None and place(address.url) == place(url):
-            with suppress(OSError):
-                return (data / config.KEYS / OWN_TOKEN).read_text().strip() or None
-    return None
+            yield data, address
 
 
 def place(url: str) -> str:

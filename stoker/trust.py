@@ -16,12 +16,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from stoker import config
+from stoker import keeping
 from stoker.answers import StokerError
 
 FIXED_NAME, OURS = "stoker", "Stoker"
 """The name on every certificate of an authority that Stoker made, and its organisation."""
-LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 SECONDS = 10.0
 EXPIRED, NOT_YET, NAMES = 10, 9, frozenset({62, 64})
 """OpenSSL's numbers: too late, too early, another name or address."""
@@ -80,14 +79,8 @@ def pinned(certificate: Path) -> ssl.SSLContext:
 
 def own_certificate(url: str) -> Path | None:
     """What a ``stoker up`` of this machine shows at that address, where we may read it."""
-    address = config.read_address(config.data_folder())
-    if address is None or not address.certificate:
-        return None
-    asked, own = urlsplit(url), urlsplit(address.url)
-    hosts = {*LOOPBACK, socket.gethostname().lower(), own.hostname}
-    path = Path(address.certificate)
-    same = asked.port == own.port and asked.hostname in hosts
-    return path if same and os.access(path, os.R_OK) else None
+    shown = (address.certificate for _, address in keeping.own_ups(url))
+    return next((Path(one) for one in shown if one and os.access(one, os.R_OK)), None)
 
 
 def kept_authority(url: str) -> Path | None:
@@ -107,9 +100,8 @@ def keep_authority(url: str, pem: str) -> Path:
 
 def authority_file(url: str) -> Path:
     parts = urlsplit(url)
-    base = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
     name = f"{parts.hostname}_{parts.port or 443}.pem".replace(":", "-")
-    return Path(base).expanduser() / "stoker" / "authorities" / name
+    return keeping.folder() / "authorities" / name
 
 
 def fetch_authority(url: str, fingerprint: str) -> str:

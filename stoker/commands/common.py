@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+import os
 import re
-from typing import Annotated
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
@@ -24,10 +29,39 @@ Server = Annotated[
         show_envvar=False,
     ),
 ]
+Ca = Annotated[
+    Path | None,
+    typer.Option("--ca", metavar="FILE", help="PEM of who alone vouches for it (or STOKER_CA)."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 JobArgument = Annotated[
     str, typer.Argument(metavar="JOB", help="A job's id, the start or end of it, or 'last'.")
 ]
+
+
+def with_ca(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The command with ``--ca`` where it talks to a server."""
+    signature = inspect.signature(command, eval_str=True)
+    if "server" not in signature.parameters:
+        return command
+
+    @functools.wraps(command)
+    def asked(*args: Any, ca: Path | None = None, **options: Any) -> Any:
+        use_ca(ca)
+        return command(*args, **options)
+
+    more = inspect.Parameter("ca", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Ca)
+    vars(asked)["__signature__"] = signature.replace(
+        parameters=[*signature.parameters.values(), more]
+    )
+    asked.__annotations__ = {**command.__annotations__, "ca": Ca}
+    return asked
+
+
+def use_ca(ca: Path | None) -> None:
+    """For all that this process asks of a server."""
+    if ca is not None:
+        os.environ["STOKER_CA"] = str(ca.absolute())
 
 
 def one_job(client: Client, text: str) -> Job:
