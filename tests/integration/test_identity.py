@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 
 from bus import subjects
+from bus.audit_pages import Wanted, audit_page
 from bus.connection import Bus
 from bus.errors import Denied, Refused
 from bus.joining import JoinError, JoinToken, Membership, join, membership, renew
 from bus.keys import USER, Key, read_credentials
 from bus.link import BusConfig
 from bus.tokens import read_identity
+from schemas.audit import Deed
 from schemas.identity import (
     Enrol,
     Enrolled,
@@ -99,6 +101,24 @@ async def test_the_same_machine_may_repeat_its_try(door: Door, tmp_path: Path) -
     (tmp_path / "ant" / "worker.nk").write_text(key)
     again = await join(line, tmp_path / "ant")
     assert read_credentials(again.credentials)[1] == key
+
+
+async def test_who_let_a_machine_in_and_who_threw_it_out_is_noted(
+    door: Door, tmp_path: Path
+) -> None:
+    line = await door.invite("ant", "lab")
+    for _ in range(2):
+        await join(line, tmp_path / "ant")
+    await door.revoke("ant")
+    with pytest.raises(Refused):
+        await door.revoke("bee")
+    noted = (await audit_page(door.admin, Wanted())).entries
+    assert [(one.deed, one.who, one.target, one.service) for one in reversed(noted)] == [
+        (Deed.INVITE, "tester", "ant", "identity"),
+        (Deed.JOIN, "ant", "ant", "identity"),
+        (Deed.REVOKE, "tester", "ant", "identity"),
+    ]
+    assert noted[1].detail == "pool lab, invited by tester"
 
 
 async def test_another_machine_cannot_use_the_line_again(door: Door, tmp_path: Path) -> None:
