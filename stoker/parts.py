@@ -159,11 +159,12 @@ async def secrets(bus: Bus, flags: ServiceFlags) -> None:
     from services.secrets.config import SecretsConfig
     from services.secrets.service import run
 
-    if flags.secret_keys is None:
+    keys = flags.secret_keys or (flags.data and flags.data / config.SECRET_KEYS)
+    if keys is None:
         raise StokerError("secrets needs --key, the file of keys; it is made if missing")
     credentials = bus.config.credentials
     identified = credentials is not None and known_role(Path(credentials))
-    await run(bus, SecretsConfig(flags.secret_keys, identified))
+    await run(bus, SecretsConfig(keys, identified))
 
 
 async def outputs(bus: Bus, flags: ServiceFlags) -> None:

@@ -199,7 +199,7 @@ def serve(
     data: Annotated[Path | None, typer.Option(help="Folder for index and scratch.")] = None,
     keys: Annotated[Path | None, typer.Option(help="identity: folder of the bus's keys.")] = None,
     key: Annotated[
-        Path | None, typer.Option(help="secrets: file of keys that lock them; made if missing.")
+        Path | None, typer.Option(help="secrets: file of keys; made if missing.")
     ] = None,
     admin: Annotated[
         str, typer.Option(metavar="NAME", help="people: the admin of a first start.")
