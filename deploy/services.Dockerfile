@@ -1,4 +1,4 @@
-# Everything but the agent: `stoker serve NAME` for upload, scheduler, archive, catalog and ui, and the
+# Everything but the agent: `stoker serve NAME` for upload, scheduler, people, ui and so on, and the
 # nats-server of the wheel. BASE: any image with Python 3.11 or newer, pip and venv.
 ARG BASE=python:3.12-slim
 FROM ${BASE} AS build

@@ -186,7 +186,7 @@ async def people(bus: Bus, flags: ServiceFlags) -> None:
     from services.people.config import PeopleConfig
     from services.people.service import run
 
-    kept = folder(flags.data, "people") if flags.admin else None
+    kept = folder(flags.data, "") if flags.admin else None
     settings = PeopleConfig(
         first=flags.admin,
         link_file=kept and kept / config.LINK_FILE,

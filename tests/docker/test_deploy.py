@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import socket
@@ -12,6 +13,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.request import HTTPCookieProcessor, Request, build_opener, urlopen
 
 import pytest
 
@@ -77,14 +79,36 @@ class Stack:
     port: int = field(default_factory=free_port)
     nats_port: int = field(default_factory=free_port)
     settings: dict[str, str] = field(default_factory=dict)
+    token: str = ""
 
     @property
     def machine(self) -> str:
         return f"m{self.mark}"
 
     @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
     def client(self) -> Client:
-        return Client(f"http://127.0.0.1:{self.port}")
+        if not self.token:
+            self.token = self.entered()
+        return Client(self.url, token=self.token)
+
+    def entered(self) -> str:
+        """A token, made by the admin who came by the link of the first start."""
+        until(lambda: answers(f"{self.url}/readyz"), "the page is there")
+        link = self.compose("exec", "-T", "people", "cat", "/var/lib/stoker/sign-in.url").strip()
+        opener = build_opener(HTTPCookieProcessor())
+
+        def post(path: str, value: dict[str, str]) -> dict[str, str]:
+            headers = {"Content-Type": "application/json", "Origin": self.url}
+            request = Request(self.url + path, json.dumps(value).encode(), headers)
+            with opener.open(request, timeout=10) as answer:
+                return dict(json.load(answer))
+
+        post("/api/v1/sign-in", {"link": link.partition("link=")[2]})
+        return post("/api/v1/tokens", {"name": "test", "scope": "admin"})["secret"]
 
     def compose(self, *arguments: str, file: str = "compose.yaml") -> str:
         environment = {
@@ -167,6 +191,12 @@ def until(holds: Callable[[], bool], what: str, seconds: float = PATIENCE) -> No
     while not holds():
         assert time.monotonic() < give_up, f"not within {seconds:g} s: {what}"
         time.sleep(0.1)
+
+
+def answers(url: str) -> bool:
+    with contextlib.suppress(OSError), urlopen(url, timeout=5):
+        return True
+    return False
 
 
 def submit(stack: Stack, folder: Path, code: str, **spec: object) -> Job:
