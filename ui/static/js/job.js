@@ -5,6 +5,7 @@ import { reasonText } from "./format.js";
 import { currentOf, showAsked, showFacts, showHistory, showPhases, showQuote } from "./job_facts.js";
 import { bindKeys } from "./keys.js";
 import { Log } from "./log.js";
+import { Outputs } from "./outputs.js";
 import { mayRule, maySubmit } from "./session.js";
 import { bindSharing } from "./sharing.js";
 
@@ -17,6 +18,7 @@ let job = null;
 let asking = false;
 let quote = null; // the lines that say why it failed
 
+const outputs = new Outputs(id);
 const log = new Log(id, (newest) => { job = newest; showJob(); });
 
 // ---- the job ----
@@ -32,6 +34,7 @@ function showJob() {
   quote = showQuote(job);
   showButtons();
   log.setJob(job);
+  outputs.setJob(job);
   showPhases(job);
   showFacts(job);
   showAsked(job);
