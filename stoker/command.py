@@ -18,6 +18,7 @@ from stoker.commands import (
     logs,
     machine,
     outputs,
+    oversight,
     people,
     secrets,
     submit,
@@ -33,6 +34,9 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
+)
+quota = typer.Typer(
+    invoke_without_command=True, help="How much each user may have; alone: yours, and its use."
 )
 secret = typer.Typer(no_args_is_help=True, help="What jobs need and nobody should read.")
 user = typer.Typer(no_args_is_help=True, help="Who may be here, and as what.")
@@ -71,6 +75,12 @@ app.add_typer(token, name="token", rich_help_panel=WHO)
 token.command("list")(people.list_tokens)
 token.command("make")(people.make_token)
 token.command("revoke")(people.revoke_token)
+app.add_typer(quota, name="quota", rich_help_panel=WHO)
+quota.callback()(oversight.own_quota)
+quota.command("show")(oversight.show_quota)
+quota.command("list")(oversight.list_quotas)
+quota.command("set")(oversight.set_quota)
+app.command(rich_help_panel=WHO)(oversight.audit)
 app.command(rich_help_panel=RUN)(workers.workers)
 app.add_typer(worker, name="worker", rich_help_panel=RUN)
 worker.command("list")(workers.workers)

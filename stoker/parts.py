@@ -75,6 +75,8 @@ class ServiceFlags:
     """Group of the identity provider to role, for ``people``."""
     replicas: int = 1
     """Of the streams that it makes."""
+    quota: Mapping[str, int | None] = field(default_factory=dict)
+    """What one user may have where nothing else is set, for ``upload`` and ``scheduler``."""
     lost_after: float = config.LOST_AFTER
     pools_lost_after: Mapping[str, float] = field(default_factory=dict)
     """Seconds of a worker's silence after which its jobs are lost: of all pools, and of some."""
@@ -111,14 +113,17 @@ async def run_service(name: str, bus: Bus, flags: ServiceFlags) -> None:
 
 
 async def upload(bus: Bus, flags: ServiceFlags) -> None:
+    from schemas.quota import Quota
     from services.upload.config import UploadConfig
     from services.upload.service import run
 
-    await run(bus, UploadConfig(scratch=folder(flags.data, "scratch")))
+    quota = Quota.model_validate(flags.quota)
+    await run(bus, UploadConfig(scratch=folder(flags.data, "scratch"), quota=quota))
 
 
 async def scheduler(bus: Bus, flags: ServiceFlags) -> None:
     from schemas.outputs import MOST_BYTES, MOST_FILES
+    from schemas.quota import Quota
     from schemas.worker import LOG_RATE, LOG_TOTAL
     from services.scheduler.config import SchedulerConfig
     from services.scheduler.service import run
@@ -127,6 +132,7 @@ async def scheduler(bus: Bus, flags: ServiceFlags) -> None:
         lost_after=flags.lost_after,
         pools_lost_after=flags.pools_lost_after,
         replicas=flags.replicas,
+        quota=Quota.model_validate(flags.quota),
         log_rate=flags.log_rates.get("", LOG_RATE),
         log_total=flags.log_totals.get("", LOG_TOTAL),
         pools_log_rate=flags.log_rates,

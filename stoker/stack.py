@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -44,6 +44,8 @@ class UpConfig:
     nats_binary: Path | None = None
     nats: tls.NatsFlags = field(default_factory=tls.NatsFlags)
     agent: agents.AgentFlags = field(default_factory=agents.AgentFlags)
+    quota: Mapping[str, int | None] = field(default_factory=dict)
+    """What one user may have where nothing else is set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,7 @@ async def running(asked: UpConfig) -> AsyncIterator[Stack]:
             worker = await own_worker.admitted(bus, agent, users.keys)
         ready = asyncio.get_running_loop().create_future()
         async with asyncio.TaskGroup() as group:
-            made = all_parts(asked.data, users, page, announce(ready))
+            made = all_parts(asked, users, page, announce(ready))
             made.append(agent_part(asked.data, worker, agent))
             if (keys / SERVER).exists():
                 made.append(renewing_part(keys, asked.page, asked.nats))
@@ -151,10 +153,11 @@ class Users:
 
 
 def all_parts(
-    data: Path, users: Users, page: parts.PageFlags, on_ready: Callable[[str], None]
+    asked: UpConfig, users: Users, page: parts.PageFlags, on_ready: Callable[[str], None]
 ) -> list[Part]:
     flags = parts.ServiceFlags(
-        data,
+        asked.data,
+        quota=asked.quota,
         keys=users.keys,
         secret_keys=users.keys / config.SECRET_KEYS,
         groups=page.oidc.groups if page.oidc else {},

@@ -26,6 +26,8 @@ FIRST_PAUSE = 0.3
 """Seconds; doubled after each try."""
 UNAUTHORIZED = 401
 TRY_AGAIN = frozenset({429, 502, 503, 504})
+FULL_QUEUE = "quota_queued"
+"""Nobody knows when there is room again: the person decides, and nothing is sent five times."""
 LARGEST_ANSWER = 64 << 20
 CHECKED_A_SECOND = 2 << 20
 """Bytes of a bundle that the slowest server checks in a second."""
@@ -123,7 +125,7 @@ class Transport:
                 if not left or (nobody and left < TRIES - REFUSED_TRIES):
                     raise
             except Refused as refused:
-                if not left or refused.status not in TRY_AGAIN:
+                if not left or refused.status not in TRY_AGAIN or refused.code == FULL_QUEUE:
                     raise
             time.sleep(pause)
             pause *= 2

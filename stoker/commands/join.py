@@ -10,6 +10,7 @@ import typer
 
 from stoker import config, oidc
 from stoker.answers import StokerError
+from stoker.limits import everybodys
 
 NAMES = (
     "upload",
@@ -126,6 +127,17 @@ def agent(
     run_logged(run_configured_agent(flags))
 
 
+Quota = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="KIND=LIMIT",
+        help="upload and scheduler: what one user may have: running=8, queued=100, storage=50g,"
+        " upload=2g; repeatable.",
+        show_default="no limits",
+    ),
+]
+
+
 def serve(
     name: Annotated[str, typer.Argument(help=", ".join(NAMES))],
     nats: Nats = None,
@@ -156,6 +168,7 @@ def serve(
             show_default="all",
         ),
     ] = None,
+    quota: Quota = None,
     log_rate: Annotated[
         list[str] | None,
         typer.Option(
@@ -252,6 +265,7 @@ def serve(
             groups=oidc.group_roles(oidc_group or ()),
             secret_keys=key,
             replicas=replicas,
+            quota=everybodys(quota or ()),
             lost_after=seconds,
             pools_lost_after=pools,
             keep_logs=config.kept_logs(keep_logs or [], keep_log_bytes or []),

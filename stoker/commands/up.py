@@ -9,6 +9,7 @@ import typer
 
 from stoker import config, oidc
 from stoker.commands.join import signing
+from stoker.limits import everybodys
 
 if TYPE_CHECKING:
     from stoker.parts import PageFlags
@@ -37,6 +38,14 @@ BaseImage = Annotated[
     typer.Option(envvar="STOKER_BASE_IMAGE", show_envvar=False, help="Image of plain bundles."),
 ]
 Slots = Annotated[int | None, typer.Option(min=1, help="Jobs at one time.")]
+Quota = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="KIND=LIMIT",
+        help="What one user may have: running=8, queued=100, storage=50g, upload=2g; repeatable.",
+        show_default="no limits",
+    ),
+]
 NatsHost = Annotated[
     str, typer.Option(help="Address that NATS listens on; beyond this machine it speaks TLS.")
 ]
@@ -94,6 +103,7 @@ def up(
     runtime: Runtime = "auto",
     base_image: BaseImage = None,
     slots: Slots = None,
+    quota: Quota = None,
     sign_in: SignIn = True,
     oidc_issuer: oidc.Issuer = None,
     oidc_client_id: oidc.ClientId = None,
@@ -134,6 +144,7 @@ def up(
         nats=NatsFlags(nats_host, nats_tls_cert, nats_tls_key, nats_tls_ca, plain_nats),
         nats_port=nats_port,
         nats_binary=nats_server,
+        quota=everybodys(quota or ()),
         agent={"runtime": runtime, "base_image": base_image, "slots": slots, **OWN_MACHINE},
     )
     raise typer.Exit(session.run(asked, browser=browser))
