@@ -47,7 +47,7 @@ async def check_secrets(bus: Bus, owner: str, spec: JobSpec) -> None:
 
 def instead(name: str, known: list[str]) -> str:
     folded = {one.casefold(): one for one in known}
-    near = difflib.get_close_matches(name.casefold(), folded, n=NEAR, cutoff=0.5)
+    near = difflib.get_close_matches(name.casefold(), folded, n=NEAR, cutoff=0.6)
     if near:
         return f"did you mean {' or '.join(folded[one] for one in near)}? Else set it"
     return "set it"
