@@ -126,6 +126,7 @@ class Fleet:
         """
         needles = Needles.of(grant.spec.environment)
         voice = Voice(needles)
+        await asyncio.to_thread(self.shares.keep, lease, layers, whole=False)
         beats = asyncio.ensure_future(self._beats(lease, voice))
         try:
             yield voice.heard_with(output)
@@ -155,7 +156,7 @@ class Fleet:
             voice.printed_more.clear()
 
     async def _built(self, lease: LeaseKey, layers: tuple[str, ...]) -> None:
-        await asyncio.to_thread(self.shares.keep, lease, layers)
+        await asyncio.to_thread(self.shares.keep, lease, layers, whole=True)
         told = BuiltImage(**lease.model_dump())
         answer = await self._answer("built", told, attempts=ASK_TRIES)
         if answer is not None and answer.holds and answer.wanted:
@@ -163,6 +164,7 @@ class Fleet:
 
     async def _ended(self, told: BuildFailed) -> None:
         """Its last words have a short time of their own, also where the build was cancelled."""
+        self.shares.forget(told.key)
         with contextlib.suppress(TimeoutError):
             await asyncio.shield(
                 asyncio.wait_for(self._answer("failed", told, attempts=2), LAST_WORDS)

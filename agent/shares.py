@@ -1,7 +1,7 @@
 """Which images did this worker build that others may ask for, and how do they get them?
 
-``shares/<key>.json`` holds the lease under which one was built: it is shared only when somebody
-wants it, which may be after a restart.
+``shares/<key>.json`` holds the lease under which one is built: it is shared only when somebody
+wants it, which may be after a restart, and so may be the first time that its image is seen whole.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 from agent import image_blobs
 from agent.folder import write_atomic
@@ -70,13 +71,22 @@ class Shares:
         self._export = export
         self._wanted: asyncio.Queue[str] = asyncio.Queue(WAITING)
         self._queued: set[str] = set()
+        self._cut_off: set[str] = set()
+        """Of builds that an agent before this one did not see the end of."""
 
-    def keep(self, lease: LeaseKey, layers: tuple[str, ...]) -> None:
-        """Blocking."""
+    def keep(self, lease: LeaseKey, layers: tuple[str, ...], *, whole: bool) -> None:
+        """Before it is built, and once the image is ``whole``. Blocking."""
+        self._cut_off.discard(lease.key)
         with contextlib.suppress(OSError):
             self._folder.mkdir(mode=0o700, exist_ok=True)
-            noted = json.dumps({"lease": lease.model_dump(), "layers": layers})
-            write_atomic(str(self._folder / f"{lease.key}.json"), noted.encode())
+            noted = {"lease": lease.model_dump(), "layers": layers, "whole": whole}
+            write_atomic(str(self._folder / f"{lease.key}.json"), json.dumps(noted).encode())
+
+    def seen(self, key: str) -> None:
+        """The image is here: those who still wait for the end of its build may have it."""
+        if key in self._cut_off:
+            self._cut_off.discard(key)
+            self.want(key)
 
     def want(self, key: str) -> None:
         if key not in self._queued:
@@ -116,11 +126,11 @@ class Shares:
             return
         lease, layers = found
         if not (await self._tell("share", StartSharing(**lease.model_dump()))).holds:
-            self._forget(key)
+            self.forget(key)
             return
         async with self._beating(lease):
             await self._store(lease, layers)
-        self._forget(key)
+        self.forget(key)
 
     async def _store(self, lease: LeaseKey, layers: tuple[str, ...]) -> None:
         began = time.monotonic()
@@ -172,12 +182,16 @@ class Shares:
 
     def _noted(self, key: str) -> tuple[LeaseKey, tuple[str, ...]] | None:
         try:
-            noted = json.loads((self._folder / f"{key}.json").read_bytes())
+            noted = self._read(self._folder / f"{key}.json")
             return LeaseKey.model_validate(noted["lease"]), tuple(noted["layers"])
         except (OSError, ValueError, KeyError):
             return None
 
-    def _forget(self, key: str) -> None:
+    def _read(self, path: Path) -> dict[str, Any]:
+        noted: dict[str, Any] = json.loads(path.read_bytes())
+        return noted
+
+    def forget(self, key: str) -> None:
         (self._folder / f"{key}.json").unlink(missing_ok=True)
 
     def _tidy(self) -> None:
@@ -188,3 +202,12 @@ class Shares:
                 shutil.rmtree(path, ignore_errors=True)
             elif time.time() - path.stat().st_mtime > KEPT:
                 path.unlink(missing_ok=True)
+            elif not self._is_whole(path):
+                self._cut_off.add(path.stem)
+
+    def _is_whole(self, path: Path) -> bool:
+        try:
+            return bool(self._read(path)["whole"])
+        except (ValueError, KeyError):
+            path.unlink(missing_ok=True)
+            return True

@@ -408,3 +408,22 @@ async def test_what_nobody_needs_is_freed(
     await sweeper.drop_orphans()
     assert await ImageStore(bus).stored() == set()
     assert await Shelf(bus).all() == ({}, {})
+
+
+async def test_an_image_whose_agent_died_before_it_said_so_is_shared_all_the_same(
+    bus: Bus, worker: Make, tmp_path: Path
+) -> None:
+    """The engine had it whole; the next agent finds it and asks nobody."""
+    one, two = worker("w1"), worker("w2")
+    lease = await one.lease(await grant_of(bus, "j1", "w1"))
+    one.shares.keep(lease, (BASE,), whole=False)
+    waiting = asyncio.ensure_future(two.turn(await grant_of(bus, "j2", "w2")))
+    await two.until_said("waiting for it")
+    again = Worker(bus, "w1", tmp_path / "w1")
+    again.shares._tidy()
+    again.shares.seen(KEY)
+    running = asyncio.ensure_future(again.shares.run())
+    asked = await waiting
+    running.cancel()
+    assert asked is not None
+    assert asked.turn is Turn.FETCH
