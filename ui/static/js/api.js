@@ -3,7 +3,8 @@ import { signIn } from "./session.js";
 
 export class Refusal extends Error {
   constructor(problem) {
-    super(problem.detail || problem.title || "The server refused.");
+    const text = problem.detail || problem.title || "The server refused.";
+    super(text[0].toUpperCase() + text.slice(1));
     this.problem = problem;
   }
 }

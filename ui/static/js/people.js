@@ -23,7 +23,7 @@ async function load() {
 function row({ name, role, teams, email, password, issuer, seen_at: seen }) {
   const facts = [email, issuer ? "single sign-on" : "", password || issuer ? "" : "no password yet"].filter(Boolean).join(" · ");
   return h("tr", { "data-person": name },
-    h("td", { "data-label": "Name" }, h("b", {}, name), name === me ? " (you)" : "", facts ? h("div", { class: "sub" }, facts) : null),
+    h("td", { "data-label": "Name" }, h("div", {}, h("b", {}, name), name === me ? " (you)" : "", facts ? h("div", { class: "sub" }, facts) : null)),
     h("td", { "data-label": "Role" }, h("select", { "aria-label": `Role of ${name}`, onchange: (event) => change(name, { role: event.target.value }) }, ROLES.map((one) => h("option", { value: one, selected: one === role }, one)))),
     h("td", { "data-label": "Teams" }, h("input", { "aria-label": `Teams of ${name}`, value: teams.join(", "), autocomplete: "off", spellcheck: "false", autocapitalize: "none", placeholder: "none", onchange: (event) => change(name, { teams: teamsOf(event.target.value) }) })),
     h("td", { "data-label": "Last signed in", title: seen ? moment(seen) : "" }, seen ? ago(seen) : "never"),
@@ -36,11 +36,12 @@ async function change(name, body) {
   say($("people-error"), "");
   try {
     await ask(`/people/${name}`, { method: "PUT", body });
+    await load();
     toast(`${name} is changed.`);
   } catch (error) {
+    await load();
     say($("people-error"), error.message);
   }
-  load();
 }
 
 async function add() {

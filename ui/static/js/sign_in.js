@@ -51,6 +51,7 @@ form.addEventListener("submit", (event) => {
 if (link) {
   history.replaceState(null, "", location.pathname + location.search); // not into the history, nor over a shoulder
   $("by-link").hidden = false;
+  $("link-text").textContent = `This link signs you in as ${link.split(".")[0]}: once, in this browser.`;
   for (const element of [form, $("by-provider"), $("sign-in-help")]) if (element) element.hidden = true;
   $("use-link").addEventListener("click", () => enter({ link }, $("use-link")));
   $("use-link").focus();
