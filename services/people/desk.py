@@ -109,17 +109,17 @@ class Desk:
 
     async def _holds(self, user: User, who: Principal) -> bool:
         """Whether the session or the token that they came with still counts."""
+        if not who.key.isalnum():
+            return False
         match who.way:
             case Way.SESSION:
                 session = await self.book.get(session_key(user.name, who.key), Session)
                 return session is not None and session.value.user_id == user.id
             case Way.TOKEN:
                 token = await self.book.get(token_key(user.name, who.key), Token)
-                return (
-                    token is not None
-                    and token.value.user_id == user.id
-                    and not (token.value.revoked_at)
-                )
+                if token is None or token.value.revoked_at:
+                    return False
+                return token.value.user_id == user.id
         return False
 
     async def note(

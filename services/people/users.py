@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 
 from bus.errors import Conflict
 from schemas.audit import Deed
@@ -80,9 +81,16 @@ class Users:
         return await self.first(asked.name)
 
     async def first(self, name: str) -> FirstAdmin:
-        """The admin of the first start; of several replicas one makes it."""
+        """The admin of the first start; of several replicas one makes it.
+
+        Made anew where no admin is left, whatever has happened: whoever can start the services, or
+        ask them over the bus, owns all of it anyway.
+        """
         found = await self._desk.book.get(ADMINS, Admins)
-        admins = found.value if found else await self._begun(check_name(name))
+        if found is None or not await self._living(found.value.ids):
+            admins = await self._begun(check_name(name), found.revision if found else 0)
+        else:
+            admins = found.value
         user = await self._desk.user(admins.first)
         view = user.view(role_of(user, admins)) if user else None
         return FirstAdmin(name=admins.first, user=view)
@@ -155,7 +163,7 @@ class Users:
             if found is None or found.value.ids.get(user.name) != user.id:
                 return
             ids = {name: id for name, id in found.value.ids.items() if name != user.name}
-            if not ids:
+            if not await self._living(ids):
                 raise refused(
                     "last_admin", f"{user.name} is the only admin; make another one first", 409
                 )
@@ -164,7 +172,15 @@ class Users:
 
         await until_won(change)
 
-    async def _begun(self, name: str) -> Admins:
+    async def _living(self, ids: Mapping[str, str]) -> bool:
+        """Whether one of them is a user: who was removed may have been made an admin meanwhile."""
+        for name, id in ids.items():
+            user = await self._desk.user(name)
+            if user is not None and user.id == id:
+                return True
+        return False
+
+    async def _begun(self, name: str, revision: int) -> Admins:
         """Whoever writes ``admins`` has made the first one."""
         user = await self._desk.user(name)
         if user is None:
@@ -172,10 +188,10 @@ class Users:
             try:
                 await self.create(user)
             except Conflict:
-                return await self._begun(name)
+                return await self._begun(name, revision)
         admins = Admins(ids={name: user.id}, first=name)
         try:
-            await self._desk.book.write(ADMINS, admins, 0)
+            await self._desk.book.write(ADMINS, admins, revision)
         except Conflict:
             return await self._desk.admins()
         await self._desk.note(Deed.USER_PUT, "", name, "admin of the first start")

@@ -80,6 +80,17 @@ async def test_the_last_admin_stays_though_two_remove_each_other(people: People,
     assert list((await roles(people)).values()).count(Role.ADMIN) == 1
 
 
+async def test_who_can_start_it_gets_in_again_where_no_admin_is_left(people: People) -> None:
+    """As after a removal that met a promotion."""
+    await people.first("ada")
+    kept = await people.bucket.get("user.ada")
+    assert kept is not None
+    await people.bucket.erase(kept.revision)
+    assert (await people.first("bob")).name == "bob"
+    assert await roles(people) == {"bob": Role.ADMIN}
+    assert (await people.first("cleo")).name == "bob"
+
+
 async def test_many_who_change_one_user_at_once_lose_nothing(people: People) -> None:
     await people.add("ada")
     changes = (
@@ -266,5 +277,8 @@ async def test_what_has_run_out_leaves_nothing_in_the_bucket(people: People) -> 
 
 async def test_a_request_that_is_no_request_is_refused(people: People) -> None:
     assert (await people.refused("check", Empty())).problem.code == "bad_request"
-    nobody = Principal(name="*", role=Role.ADMIN, way=Way.TOKEN, key="*")
-    assert (await people.refused("users", ListUsers(who=nobody))).problem.status == 401
+    await people.first("ada")
+    await people.token((await people.enter("ada")).principal, Role.ADMIN)
+    for name, key in (("*", "*"), ("ada", "*"), ("ada", ""), ("ada", ">")):
+        nobody = Principal(name=name, role=Role.ADMIN, way=Way.TOKEN, key=key)
+        assert (await people.refused("users", ListUsers(who=nobody))).problem.status == 401
