@@ -25,7 +25,7 @@ export function meter(share, label) {
 export function toast(text, bad = false) {
   const element = h("div", { class: bad ? "toast bad" : "toast" }, text);
   $("toasts").append(element);
-  setTimeout(() => element.remove(), bad ? 8000 : 3500);
+  setTimeout(() => element.remove(), Math.max(bad ? 8000 : 3500, text.length * 70));
 }
 
 /** Text into an element, and the element away where there is none. */

@@ -6,6 +6,7 @@ import { lookInto, readDrop, zipFolder } from "./bundle.js";
 import { bindKeys } from "./keys.js";
 import { startList } from "./list.js";
 import { chooseSecrets, chosenSecrets, offerSecrets } from "./secret_choice.js";
+import { keepNotes } from "./notes.js";
 import { maySubmit } from "./session.js";
 
 const form = $("submit");
@@ -149,6 +150,7 @@ async function send() {
     const answer = bundle.digest
       ? await ask(`/jobs${like}`, { method: "POST", body: { spec, bundle: bundle.digest }, key })
       : await upload(spec, bundle.file, bundle.file.name, key, progress(), sending.signal, like);
+    keepNotes(answer);
     location.href = `/jobs/${answer.job.id}`;
   } catch (error) {
     if (error.name !== "AbortError") refused(error);

@@ -5,6 +5,7 @@ import { reasonText } from "./format.js";
 import { currentOf, showAsked, showFacts, showHistory, showPhases, showQuote } from "./job_facts.js";
 import { bindKeys } from "./keys.js";
 import { Log } from "./log.js";
+import { tellNotes } from "./notes.js";
 import { Outputs } from "./outputs.js";
 import { mayRule, maySubmit } from "./session.js";
 import { bindSharing } from "./sharing.js";
@@ -134,6 +135,7 @@ $("quote-place").addEventListener("click", (event) => { event.preventDefault(); 
 $("id").addEventListener("click", () => navigator.clipboard?.writeText(id).then(() => toast("Copied.")));
 bindKeys(log.keys);
 bindSharing(id);
+tellNotes(id);
 setInterval(() => { if (job && !ENDED.has(job.state)) { showPhases(job); explain(); } }, 2000);
 $("log").log = log; // for extensions and tests: its panes and their rows
 

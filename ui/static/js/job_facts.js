@@ -94,6 +94,7 @@ export function showAsked(job) {
   fill($("asked"), [
     ["Runs", joinArguments([spec.entry, ...spec.arguments]), true],
     ["Environment", Object.entries(spec.environment).map(([name, value]) => h("div", { class: "mono" }, `${name}=${value}`))],
+    ["Secrets", (spec.secrets ?? []).map(({ name, variable, file }) => h("div", { class: "mono" }, file ?? variable ?? name, (file ?? variable ?? name) === name ? "" : ` (${name})`))],
     ["Resources", `${count(cpus, "CPU")}, ${bytes(memory)} memory, ${gpus ? count(gpus, "GPU") : "no GPU"}, ${bytes(shm)} shared memory, ${bytes(disk)} disk`],
     ["Time limit", spec.timeout ? duration(spec.timeout) : "none"],
     ["Network", { none: "off", outbound: "internet only", full: "everything" }[spec.network]],
