@@ -10,7 +10,7 @@ TESTS ?=
 WORKERS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help dev base vendor demo up test test-quick test-faults test-docker test-browser simulate check licences lock fmt bench bench-main bench-logs bench-trust bench-chaos wheel clean
+.PHONY: help dev base vendor demo up test test-quick test-faults test-docker test-browser simulate check licences lock fmt bench bench-main bench-logs bench-trust bench-chaos bench-environment wheel clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -111,13 +111,16 @@ fmt: dev  ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: bench-main bench-logs bench-trust bench-chaos  ## All benchmarks
+bench: bench-main bench-logs bench-environment bench-trust bench-chaos  ## All benchmarks
 
 bench-main: dev  ## Does the main job hold its bars on this machine?
 	$(BIN)/python -m benchmarks.main $(ARGS)
 
 bench-logs: dev  ## Does a log come whole, soon and at any size?
 	$(BIN)/python -m benchmarks.logs $(ARGS)
+
+bench-environment: dev  ## Does what surrounds a run hold its figures? ARGS='outputs --mebibytes 256'
+	$(BIN)/python -m benchmarks.environment $(ARGS)
 
 bench-chaos: dev  ## Does it keep its promises while its parts are killed? ROUNDS=N SEED=S; as root
 	$(BIN)/python -m benchmarks.chaos $(ARGS) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))

@@ -10,7 +10,7 @@ from bus.errors import Unanswered
 from bus.link import backoff
 from schemas.outputs import CHUNK
 
-WIDEST = 8
+WIDEST = 12
 MOST_IN_BATCH = 128
 
 Send = Callable[[list[bytes], list[bytes]], Awaitable[None]]

@@ -1,0 +1,1 @@
+"""What surrounds a run: environments, bundles, data, outputs, metrics."""
