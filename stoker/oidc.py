@@ -106,7 +106,7 @@ def read_flags(
 
 
 def check_issuer(issuer: str) -> None:
-    from ui.oidc import is_private
+    from ui.oidc_answers import is_private
 
     if not is_private(issuer) or set(issuer) & set("?#"):
         raise StokerError(

@@ -11,17 +11,14 @@ from ui.api import (
     health,
     jobs,
     list_socket,
-    log_rows,
-    log_socket,
-    log_text,
     oidc,
-    row_socket,
     samples,
     sharing,
     submitting,
     workers,
 )
 from ui.keys import ACTIONS, PAGES_OF
+from ui.log_routes import LOG_OPERATIONS
 from ui.operations import API, Operation, Page, Query
 from ui.output_routes import OUTPUT_OPERATIONS
 from ui.oversight_routes import OVERSIGHT_OPERATIONS
@@ -29,7 +26,6 @@ from ui.people_routes import PEOPLE_OPERATIONS
 from ui.secret_routes import SECRET_OPERATIONS
 from ui.views import (
     DrainBody,
-    FoundRows,
     JobAnswer,
     SampleList,
     StoredSubmission,
@@ -37,45 +33,12 @@ from ui.views import (
     WorkerView,
 )
 
-ATTEMPT = (
-    Query("attempt", "Number of the attempt; the newest if left out.", "integer"),
-    Query("rank", "Container of the attempt; 0.", "integer"),
-)
 LIST = (
     Query("state", "States to show, repeated or joined by commas."),
     Query("text", "To be found in name, id or reason."),
     Query("pool", "Only of this pool."),
     Query("before", "Only jobs older than this id: the last one of the page before."),
     Query("limit", "At most this many, 1 to 500.", "integer"),
-)
-WINDOW = (
-    Query("lines", "Such as 120, 120-140 or 120-; Stoker-Cursor says where it begins."),
-    Query("tail", "That many lines at the end.", "integer"),
-    Query("since", "What was printed from then on: an ISO time, Unix seconds, or 10m ago."),
-    Query("until", "What was printed before then."),
-)
-VIEW = (
-    Query("view", "readable: rows as a terminal would show them, not the bytes as printed."),
-    Query("colour", "0: the readable view without colours."),
-    Query("download", "1: as a file."),
-)
-BYTES_UNSEEN = Query("window", 'Bytes on the way at most; the client sends {"seen": N}.', "integer")
-MATCHING = (
-    Query("q", "Only rows that hold this text."),
-    Query("case", "1: letters as they are written."),
-    Query("stream", "Only rows of o (standard output), e (error), b (build) or s (Stoker)."),
-)
-ROWS = (
-    Query("first", "The first row, counted from 1; with q or stream, the first match.", "integer"),
-    Query("tail", "Instead: that many rows at the end.", "integer"),
-    Query("offset", "Instead: from the row on that holds this byte of the log.", "integer"),
-    Query("time", "Instead: from the row on that was begun then: as in since."),
-    Query("count", "Rows at most, 1 to 5,000; 500.", "integer"),
-)
-SOCKET = (
-    Query("after", "The cursor attempt.rank.offset; everything after it is sent."),
-    *ATTEMPT,
-    BYTES_UNSEEN,
 )
 LIKE = (Query("like", "The job whose secrets are meant where the spec still says •••."),)
 OPERATIONS: tuple[Operation, ...] = (
@@ -132,63 +95,7 @@ OPERATIONS: tuple[Operation, ...] = (
         problems=(404, 422, 503),
         action=Action.SUBMIT,
     ),
-    Operation(
-        "GET",
-        f"{API}/jobs/{{job}}/log",
-        log_text.log_text,
-        "The stored log of one attempt as text; takes Range, or a part by lines or by time.",
-        "text/plain",
-        query=(*ATTEMPT, *WINDOW, *VIEW),
-        problems=(404, 410, 416, 422, 503),
-        tag="logs",
-        action=Action.SEE_JOB,
-    ),
-    Operation(
-        "GET",
-        f"{API}/jobs/{{job}}/log/ws",
-        log_socket.log_socket,
-        "WebSocket: the log after a cursor, then its live tail, and changes of the job.",
-        "application/octet-stream",
-        101,
-        query=SOCKET,
-        problems=(404, 422, 503),
-        tag="logs",
-        action=Action.SEE_JOB,
-    ),
-    Operation(
-        "GET",
-        f"{API}/jobs/{{job}}/log/rows",
-        log_rows.log_rows,
-        "A frame with rows of the readable log: what a terminal would show, numbered from 1.",
-        "application/octet-stream",
-        query=(*ATTEMPT, *ROWS, *MATCHING),
-        problems=(404, 410, 422, 503),
-        tag="logs",
-        action=Action.SEE_JOB,
-    ),
-    Operation(
-        "GET",
-        f"{API}/jobs/{{job}}/log/search",
-        log_rows.log_search,
-        "Count and number the rows of the readable log that match.",
-        FoundRows,
-        query=(*ATTEMPT, *MATCHING),
-        problems=(404, 410, 422, 503),
-        tag="logs",
-        action=Action.SEE_JOB,
-    ),
-    Operation(
-        "GET",
-        f"{API}/jobs/{{job}}/log/rows/ws",
-        row_socket.row_socket,
-        "WebSocket: the rows that can still change, then every change, and changes of the job.",
-        "application/octet-stream",
-        101,
-        query=(*ATTEMPT, BYTES_UNSEEN),
-        problems=(404, 422, 503),
-        tag="logs",
-        action=Action.SEE_JOB,
-    ),
+    *LOG_OPERATIONS,
     Operation(
         "GET",
         f"{API}/events/ws",

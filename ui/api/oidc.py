@@ -20,7 +20,8 @@ from ui.api.common import ask
 from ui.credentials import cookie_name, forget, keep, keep_session
 from ui.id_tokens import BadToken
 from ui.keys import OIDC, OIDC_GATE
-from ui.oidc import Began, Identity, Provider, ProviderAway
+from ui.oidc import Began, Provider
+from ui.oidc_answers import Identity, ProviderAway
 from ui.problems import refuse
 from ui.security import client_address, host_of, is_secure
 
