@@ -173,7 +173,8 @@ class PutUser(Asked):
     email: str | None = None
     """Whom an identity provider vouches for with that address is this user."""
     new: bool = False
-    """Refused with 409 ``user_exists`` where there is such a user."""
+    """Refused with 409 ``user_exists`` where there is such a user, of another request."""
+    request: str = Field(default_factory=fresh)
 
 
 class RemoveUser(Asked):

@@ -38,6 +38,8 @@ class User(Message):
     name: str
     id: str
     """Of this user: a later one of the same name does not inherit sessions and tokens."""
+    request: str = ""
+    """Digest of the one that made it."""
     role: Role
     """While they are not among the admins."""
     teams: tuple[str, ...] = ()
@@ -63,10 +65,15 @@ class User(Message):
         )
 
 
-class Session(Message):
-    """Under ``session.<user>.<id>``; ``id`` is the beginning of ``digest``."""
+class Owned(Message):
+    """What belongs to a user, and ends with them."""
 
     user_id: str
+
+
+class Session(Owned):
+    """Under ``session.<user>.<id>``; ``id`` is the beginning of ``digest``."""
+
     digest: str
     """sha256 of its secret."""
     by_link: bool = False
@@ -76,10 +83,9 @@ class Session(Message):
     seen_at: float
 
 
-class Token(Message):
+class Token(Owned):
     """Under ``token.<user>.<id>``; ``id`` likewise."""
 
-    user_id: str
     digest: str
     name: str
     scope: Role
@@ -101,10 +107,9 @@ class Token(Message):
         )
 
 
-class Link(Message):
+class Link(Owned):
     """Under ``link.<user>``: at most one a user."""
 
-    user_id: str
     digest: str
     expires_at: float
     used_by: str = ""

@@ -22,7 +22,7 @@ from schemas.people_requests import (
     UserView,
 )
 from services.people.desk import Desk, life, refused, role_of, until_won
-from services.people.kept import ADMINS, Admins, Link, User, link_key, user_key
+from services.people.kept import ADMINS, Admins, Link, Owned, User, hashed, link_key, user_key
 from services.people.passes import plain_text
 
 LONGEST_LINK = 7 * 86_400.0
@@ -56,13 +56,12 @@ class Users:
     async def on_remove(self, asked: RemoveUser, subject: str) -> Empty:
         who = await self._desk.asker(asked, Role.ADMIN)
         user = await self._desk.user(check_name(asked.user))
-        if user is None:
-            return Empty()
-        await self._not_admin(user)
-        await self._desk.book.erase(user_key(user.name))
-        self._desk.forget_teams()
-        await self._desk.note(Deed.USER_REMOVED, who.name, user.name, address=asked.address)
-        await self._swept(user.name)
+        if user is not None:
+            await self._not_admin(user)
+            await self._desk.book.erase(user_key(user.name))
+            self._desk.forget_teams()
+            await self._desk.note(Deed.USER_REMOVED, who.name, user.name, address=asked.address)
+        await self._swept(asked.user)
         return Empty()
 
     async def on_link(self, asked: MakeLink, subject: str) -> MadeLink:
@@ -133,12 +132,13 @@ class Users:
         await self._desk.book.write(user_key(user.name), user, 0)
         return user
 
-    def fresh(self, name: str, role: Role, by: str) -> User:
+    def fresh(self, name: str, role: Role, by: str, request: str = "") -> User:
         # Until they are among the admins an admin is nothing more than a viewer.
         least = Role.VIEWER if role is Role.ADMIN else role
         return User(
             name=name,
             id=secrets.token_hex(8),
+            request=request,
             role=least,
             created_at=self._desk.clock(),
             created_by=by,
@@ -146,10 +146,11 @@ class Users:
 
     async def _written(self, asked: PutUser, who: Principal) -> User:
         found = await self._desk.book.get(user_key(asked.user), User)
-        if found is not None and asked.new:
+        request = hashed(asked.request)
+        if found is not None and asked.new and found.value.request != request:
             raise refused("user_exists", f"there is a user {asked.user} already", 409)
         before = found.value if found else None
-        made = before or self.fresh(asked.user, asked.role or Role.MEMBER, who.name)
+        made = before or self.fresh(asked.user, asked.role or Role.MEMBER, who.name, request)
         user = made.model_copy(update=changes(asked))
         if before is None:
             return await self.create(user)
@@ -199,10 +200,13 @@ class Users:
 
     async def _swept(self, name: str) -> None:
         """What they left is void already, by the ``id`` of the user that is gone."""
+        left = [await self._desk.book.get(link_key(name), Owned)]
         for below in ("session", "token"):
-            for one in (await self._desk.book.all(f"{below}.{name}", Empty)).values():
+            left += (await self._desk.book.all(f"{below}.{name}", Owned)).values()
+        user = await self._desk.user(name)
+        for one in left:
+            if one is not None and (user is None or one.value.user_id != user.id):
                 await self._desk.book.erase_at(one.revision)
-        await self._desk.book.erase(link_key(name))
 
 
 def check_name(name: str) -> str:

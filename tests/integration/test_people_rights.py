@@ -105,9 +105,9 @@ async def test_many_who_change_one_user_at_once_lose_nothing(people: People) -> 
 
 
 async def test_one_of_many_makes_a_new_user(people: People) -> None:
-    asked = PutUser(who=LOCAL, user="ada", new=True)
+    asked = [PutUser(who=LOCAL, user="ada", new=True) for _ in range(8)]
     outcomes = await asyncio.gather(
-        *(people.ask("put_user", asked, UserView) for _ in range(8)), return_exceptions=True
+        *(people.ask("put_user", one, UserView) for one in asked), return_exceptions=True
     )
     refused = [one for one in outcomes if isinstance(one, Refused)]
     assert {one.problem.code for one in refused} == {"user_exists"}
