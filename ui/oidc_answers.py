@@ -83,8 +83,8 @@ def is_private(address: str) -> bool:
 
 def identity_of(claims: Mapping[str, Any], groups_claim: str) -> Identity:
     """An e-mail address counts where the provider says that it has looked."""
-    groups = claims.get(groups_claim) or ()
-    listed = [groups] if isinstance(groups, str) else groups
+    groups = claims.get(groups_claim)
+    listed = groups if isinstance(groups, list) else [groups]
     email = claims.get("email") if claims.get("email_verified") is True else ""
     name = claims.get("preferred_username") or claims.get("nickname") or claims.get("name") or ""
     return Identity(
