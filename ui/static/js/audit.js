@@ -89,12 +89,12 @@ function reached(cursor) {
 
 function row({ sequence, stored_at: at, who, deed, target, detail, address, service }) {
   return h("tr", { "data-sequence": sequence },
-    h("td", { "data-label": "When", title: `${moment(at)}, entry ${sequence}, by the service ${service}` }, h("time", { datetime: new Date(at * 1000).toISOString() }, ago(at)), h("div", { class: "sub" }, moment(at))),
+    h("td", { "data-label": "When", title: `${moment(at)}, entry ${sequence}, by the service ${service}` }, h("div", {}, h("time", { datetime: new Date(at * 1000).toISOString() }, ago(at)), h("div", { class: "sub" }, moment(at)))),
     h("td", { "data-label": "Who" }, who ? h("b", {}, who) : h("span", { class: "muted" }, "nobody known")),
-    h("td", { "data-label": "What" }, h("span", { class: "label" }, deed)),
-    h("td", { "data-label": "To", class: "mono" }, ["submit", "cancel"].includes(deed) ? h("a", { href: `/jobs/${target}` }, target) : target),
+    h("td", { "data-label": "What" }, h("div", {}, h("span", { class: "label" }, deed))),
+    h("td", { "data-label": "To" }, ["submit", "cancel"].includes(deed) ? h("a", { href: `/jobs/${target}`, class: "mono" }, target) : h("span", { class: "mono" }, target)),
     h("td", { "data-label": "More", class: "words" }, detail),
-    h("td", { "data-label": "From", class: "mono" }, address));
+    h("td", { "data-label": "From" }, h("span", { class: "mono" }, address)));
 }
 
 /** The filters stand in the address, for others to see the same. */
