@@ -67,7 +67,12 @@ async def first_line(stack: Stack, bundle: str) -> float:
     """Seconds from the submit request to the program's first bytes on the WebSocket."""
     begun = time.perf_counter()
     job = await stack.submit(bundle, {})
-    path = f"{stack.url}/api/v1/jobs/{job['id']}/log/ws"
+    return await follow_first_line(stack, job["id"], begun)
+
+
+async def follow_first_line(stack: Stack, job: str, begun: float) -> float:
+    """Seconds from ``begun``; returns when the job has ended."""
+    path = f"{stack.url}/api/v1/jobs/{job}/log/ws"
     seen = None
     async with asyncio.timeout(30), stack.http.ws_connect(path) as follower:
         async for message in follower:
@@ -77,7 +82,7 @@ async def first_line(stack: Stack, bundle: str) -> float:
                 break
     if seen is None:
         raise RuntimeError("the log ended without a line of the program")
-    await stack.ended(job["id"])
+    await stack.ended(job)
     return seen
 
 

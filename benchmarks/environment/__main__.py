@@ -13,12 +13,14 @@ from collections.abc import Awaitable, Callable
 import uvloop
 
 from benchmarks import table
-from benchmarks.environment import outputs
+from benchmarks.environment import images, outputs
 from benchmarks.table import Figure
 
 Measure = Callable[[argparse.Namespace], Awaitable[list[Figure]]]
 
 FIGURES: dict[str, tuple[Measure, float]] = {
+    "again": (lambda asked: images.again(10 * asked.rounds), 600),
+    "ten": (lambda asked: images.ten(asked.image), 1200),
     "outputs": (lambda asked: outputs.figures(asked.mebibytes << 20, asked.rounds), 1200),
 }
 """Name to how it is measured and the seconds that it may take."""
@@ -42,6 +44,7 @@ def read_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("figures", nargs="*", help=f"some of {', '.join(FIGURES)}; all if none")
     parser.add_argument("--mebibytes", type=int, default=2048, help="of outputs")
+    parser.add_argument("--image", type=int, default=256, help="MiB of a new environment")
     parser.add_argument("--rounds", type=int, default=3, help="of each, in turn")
     asked = parser.parse_args()
     asked.figures = asked.figures or list(FIGURES)
