@@ -94,8 +94,8 @@ class Transport:
         body = json.dumps(dict(value)).encode()
         return self.repeated(lambda: self.once("POST", path, body, headers))
 
-    def put(self, path: str, value: Mapping[str, Any]) -> Any:
-        headers = {"Content-Type": "application/json"}
+    def put(self, path: str, value: Mapping[str, Any], key: str | None = None) -> Any:
+        headers = {"Content-Type": "application/json", **key_header(key)}
         body = json.dumps(dict(value)).encode()
         return self.repeated(lambda: self.once("PUT", path, body, headers))
 

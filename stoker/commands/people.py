@@ -97,7 +97,7 @@ def add_user(
     """Make a user, and print the link with which they sign in, once."""
     client = Client(server)
     asked = {"role": checked_role(role), "teams": team or [], "email": email, "new": True}
-    client.transport.put(person(name), asked)
+    client.transport.put(person(name), asked, fresh_key())
     print_link(client, name, expires)
 
 

@@ -79,7 +79,9 @@ async def list_people(request: web.Request) -> web.Response:
 
 async def put_person(request: web.Request) -> web.Response:
     body = UserBody.model_validate(await json_body(request))
-    message = asked(request, PutUser, **body.model_dump(), user=user_of(request))
+    message = asked(
+        request, PutUser, **body.model_dump(), user=user_of(request), request=request_id(request)
+    )
     found = await ask(request.app, "people", "put_user", message, UserView)
     request.app[PRINCIPALS].forget_all()
     return json_answer(found)
