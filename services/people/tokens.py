@@ -10,7 +10,7 @@ from schemas.people_requests import ListTokens, MadeToken, MakeToken, RevokeToke
 from services.people.desk import Desk, life, refused, until_won
 from services.people.kept import Token, User, token_key
 from services.people.passes import Pass, token_text
-from services.people.users import check_name, no_such_user
+from services.people.sound import check_name, no_such_user
 
 LONGEST_LIFE = 3650 * 86_400.0
 MOST_TOKENS = 200

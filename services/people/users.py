@@ -7,7 +7,6 @@ from collections.abc import Mapping
 
 from bus.errors import Conflict
 from schemas.audit import Deed
-from schemas.ids import USER_NAME
 from schemas.message import Empty
 from schemas.people import Principal, Role
 from schemas.people_requests import (
@@ -24,11 +23,10 @@ from schemas.people_requests import (
 from services.people.desk import Desk, life, refused, role_of, until_won
 from services.people.kept import ADMINS, Admins, Link, Owned, User, hashed, link_key, user_key
 from services.people.passes import plain_text
+from services.people.sound import changes, check_name, check_new, check_user, no_such_user
 
 LONGEST_LINK = 7 * 86_400.0
 MOST_USERS = 10_000
-MOST_TEAMS = 50
-LONGEST_EMAIL = 254
 
 
 class Users:
@@ -44,8 +42,14 @@ class Users:
     async def on_put(self, asked: PutUser, subject: str) -> UserView:
         who = await self._desk.asker(asked, Role.ADMIN)
         check_user(asked)
+        before = await self._desk.user(asked.user)
+        check_new(asked, before)
+        if before is not None and asked.role not in (None, Role.ADMIN):
+            await self._not_admin(
+                before
+            )  # Before all else: where that is refused, nothing changes.
         user = await until_won(lambda: self._written(asked, who))
-        if asked.role is not None:
+        if asked.role is Role.ADMIN:
             await self.set_role(user, asked.role)
         self._desk.forget_teams()
         view = user.view(role_of(user, await self._desk.admins()))
@@ -146,11 +150,10 @@ class Users:
 
     async def _written(self, asked: PutUser, who: Principal) -> User:
         found = await self._desk.book.get(user_key(asked.user), User)
-        request = hashed(asked.request)
-        if found is not None and asked.new and found.value.request != request:
-            raise refused("user_exists", f"there is a user {asked.user} already", 409)
         before = found.value if found else None
-        made = before or self.fresh(asked.user, asked.role or Role.MEMBER, who.name, request)
+        check_new(asked, before)
+        role, request = asked.role or Role.MEMBER, hashed(asked.request)
+        made = before or self.fresh(asked.user, role, who.name, request)
         user = made.model_copy(update=changes(asked))
         if before is None:
             return await self.create(user)
@@ -207,35 +210,3 @@ class Users:
         for one in left:
             if one is not None and (user is None or one.value.user_id != user.id):
                 await self._desk.book.erase_at(one.revision)
-
-
-def check_name(name: str) -> str:
-    if not USER_NAME.fullmatch(name):
-        raise refused("bad_name", f"{name!r} is no name: use a-z, 0-9, '-' and '_', at most 63")
-    return name
-
-
-def check_user(asked: PutUser) -> None:
-    check_name(asked.user)
-    teams = asked.teams or ()
-    for team in teams:
-        check_name(team)
-    if len(teams) > MOST_TEAMS:
-        raise refused("too_many_teams", f"a user is in at most {MOST_TEAMS} teams")
-    if asked.email and (len(asked.email) > LONGEST_EMAIL or asked.email.count("@") != 1):
-        raise refused("bad_email", f"{asked.email!r} is no e-mail address")
-
-
-def changes(asked: PutUser) -> dict[str, object]:
-    found: dict[str, object] = {}
-    if asked.role is not None and asked.role is not Role.ADMIN:
-        found["role"] = asked.role
-    if asked.teams is not None:
-        found["teams"] = tuple(sorted(set(asked.teams)))
-    if asked.email is not None:
-        found["email"] = asked.email.strip().casefold()
-    return found
-
-
-def no_such_user(name: str) -> Exception:
-    return refused("no_such_user", f"there is no user {name}", 404)

@@ -80,6 +80,20 @@ async def test_the_last_admin_stays_though_two_remove_each_other(people: People,
     assert list((await roles(people)).values()).count(Role.ADMIN) == 1
 
 
+async def test_what_is_refused_changes_nothing(people: People) -> None:
+    await people.first("ada")
+    await people.add("bob", Role.ADMIN, teams=("vision",))
+    both = await people.ask("users", ListUsers(who=LOCAL), UserList)
+    new = PutUser(who=LOCAL, user="bob", role=Role.VIEWER, teams=("other",), new=True)
+    assert (await people.refused("put_user", new)).problem.code == "user_exists"
+    assert await people.ask("users", ListUsers(who=LOCAL), UserList) == both
+    await people.add("bob", Role.MEMBER)
+    both = await people.ask("users", ListUsers(who=LOCAL), UserList)
+    last = PutUser(who=LOCAL, user="ada", role=Role.VIEWER, teams=("other",))
+    assert (await people.refused("put_user", last)).problem.code == "last_admin"
+    assert await people.ask("users", ListUsers(who=LOCAL), UserList) == both
+
+
 async def test_who_can_start_it_gets_in_again_where_no_admin_is_left(people: People) -> None:
     """As after a removal that met a promotion."""
     await people.first("ada")
