@@ -68,11 +68,12 @@ class Scan:
         if len(self.notes) < MOST_NOTES:
             self.notes.append(LeftOut(shown(path), why))
 
+    @property
+    def full(self) -> bool:
+        return len(self.files) >= self.most
+
     def add(self, found: Found) -> None:
-        if len(self.files) < self.most:
-            self.files.append(found)
-        else:
-            self.more += 1
+        self.files.append(found)
 
 
 def scan(root: str, most: int) -> Scan:
@@ -96,6 +97,9 @@ def walk(folder: int, prefix: str, device: int, depth: int, found: Scan) -> None
             if found.entries > COUNTED:
                 found.endless = True
                 return
+            if found.full and not entry.is_dir(follow_symlinks=False):
+                found.more += entry.is_file(follow_symlinks=False)
+                continue  # Counted without asking for more than its kind.
             path = prefix + entry.name
             try:
                 look(folder, entry, path, device, depth, found)

@@ -12,7 +12,7 @@ import base64
 import hashlib
 import json
 from collections import deque
-from collections.abc import AsyncGenerator, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
 
 from nats.errors import ConnectionClosedError, NoRespondersError
@@ -128,25 +128,29 @@ class OutputStore:
         return digests, len(names) > PAGE
 
     async def all_stored(self, job: str) -> set[bytes]:
-        names = await self._all_subjects(chunk_subject(job))
-        return {bytes.fromhex(name.rpartition(".")[2]) for name in names}
+        names = self._subjects_of(chunk_subject(job))
+        return {bytes.fromhex(name.rpartition(".")[2]) async for name in names}
 
     async def jobs(self) -> set[str]:
         """Those that have chunks or heads."""
-        chunks = await self._all_subjects(chunk_subject("*"))
-        heads = await self._all_subjects(head_subject("*"))
-        return {name.split(".")[3] for name in (*chunks, *heads)}
+        found = set()
+        for pattern in (chunk_subject("*"), head_subject("*")):
+            async for name in self._subjects_of(pattern):
+                found.add(name.split(".")[3])
+        return found
 
     async def _subjects(self, pattern: str, offset: int) -> list[str]:
         body = {"subjects_filter": pattern, "offset": offset}
         info = await self._bus.api(f"STREAM.INFO.{STREAM}", body)
         return sorted(info["state"].get("subjects") or {})
 
-    async def _all_subjects(self, pattern: str) -> list[str]:
-        found: list[str] = []
-        while page := await self._subjects(pattern, len(found)):
-            found += page
-        return found
+    async def _subjects_of(self, pattern: str) -> AsyncIterator[str]:
+        """Page by page: there may be hundreds of thousands."""
+        offset = 0
+        while page := await self._subjects(pattern, offset):
+            offset += len(page)
+            for name in page:
+                yield name
 
     # ---- manifests
 
@@ -163,8 +167,8 @@ class OutputStore:
 
     async def attempts(self, job: str) -> list[int]:
         """Those that have a head, in order."""
-        names = await self._all_subjects(head_subject(job))
-        return sorted(int(name.rpartition(".")[2]) for name in names)
+        names = self._subjects_of(head_subject(job))
+        return sorted([int(name.rpartition(".")[2]) async for name in names])
 
     async def write_head(self, head: OutputsHead, expected: int) -> int:
         """Raises ``Conflict`` where somebody wrote since ``expected`` was read."""

@@ -17,7 +17,7 @@ def decode_any(data: bytes, type_name: str | None = None) -> Any:
         return describe(filled_in(data, type_name))
     try:
         value = msgpack.unpackb(data, strict_map_key=False)
-    except (ValueError, msgpack.UnpackException):
+    except (ValueError, TypeError, msgpack.UnpackException):
         return text_or_size(data)
     # Every control message is a map; other bytes may look like msgpack by accident ("7" is 55).
     return describe(value) if isinstance(value, dict) else text_or_size(data)
@@ -25,10 +25,10 @@ def decode_any(data: bytes, type_name: str | None = None) -> Any:
 
 def filled_in(data: bytes, type_name: str) -> dict[str, Any]:
     from bus import codec, errors  # pydantic takes ten times as long to start as the rest
-    from schemas import job, log, message, problem, requests, worker
+    from schemas import job, log, message, outputs, problem, requests, worker
 
     wanted = type_name.split("/", 1)[0]
-    for module in (job, log, problem, requests, worker):
+    for module in (job, log, outputs, problem, requests, worker):
         kind = getattr(module, wanted, None)
         if isinstance(kind, type) and issubclass(kind, message.Message):
             try:

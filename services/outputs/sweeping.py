@@ -16,6 +16,10 @@ from services.outputs.rules import collectable, expired, unnamed
 log = logging.getLogger(__name__)
 
 
+FIRST = 300.0
+"""Seconds after the start: what is restarted often has to sweep, too."""
+
+
 class Sweeper:
     """Marks and sweeps one job after the other; replicas may do it at the same time."""
 
@@ -30,8 +34,10 @@ class Sweeper:
         """Ended jobs in which nothing is left to collect."""
 
     async def run(self) -> None:
+        pause = min(FIRST, self._config.sweep_every)
         while True:
-            await asyncio.sleep(self._config.sweep_every)
+            await asyncio.sleep(pause)
+            pause = self._config.sweep_every
             try:
                 await self.round()
             except BusError as error:

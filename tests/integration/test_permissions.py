@@ -31,7 +31,8 @@ SAID = (
     "$JS.ACK.JOBS.archive.1.2.3.4.5", "$JS.ACK.JOBS.archive.1.2.3.4.6.7", "$JS.FC.LOGS.c1.x",
     "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.WORK_default.c1",
     *(f"$KV.{name}.w2" for name in ("workers", "classes", "drains", "requests", "identities")),
-    *(f"$O.{name}.{kind}.x" for name in ("bundles", "uploads", "logs") for kind in "CM"),
+    *(f"$O.{name}.{kind}.x" for name in ("bundles", "uploads", "logs", "outputs") for kind in "CM"),
+    *(f"$O.{name}.{kind}.j.x" for name in ("logs", "outputs") for kind in "CM"),
     "stoker.job.j.submitted", "stoker.job.j.succeeded", "stoker.job.*.submitted",
     "stoker.work.default.c1.j", "stoker.work.other.c1.j",
     *(f"stoker.log.j.1.0.{name}" for name in ("w1", "w2", "*")),
@@ -42,7 +43,7 @@ SAID = (
     *(
         f"stoker.req.{what}.{name}"
         for what in (
-            "scheduler.report", "archive.position", "upload.fetch", "identity.renew",
+            "scheduler.report", "archive.position", "upload.fetch", "outputs.put", "identity.renew",
             "identity.enrol",
         )
         for name in ("w1", "w2", "t1")

@@ -119,7 +119,8 @@ function first(files) {
 
 function facts(list, job) {
   const words = list.count ? [count(list.count, "file"), bytes(list.size)] : [];
-  if (list.sending_files) words.push(`${count(list.sending_files, "file")} of ${bytes(list.sending_size)} on the way`);
+  if (list.attempt !== job.attempt) words.unshift(`attempt ${list.attempt}`);
+  if (list.sending_files && !ENDED.has(job.state)) words.push(`${count(list.sending_files, "file")} of ${bytes(list.sending_size)} on the way`);
   else if (!list.final && ENDED.has(job.state)) words.push(list.count ? "as far as it was sent" : "not sent yet: the worker goes on trying");
   else if (!list.final) words.push(list.at ? `as of ${ago(list.at)}` : "nothing yet");
   return words.join(" · ");
