@@ -17,6 +17,11 @@ from schemas.log import LogChunk, Span, Stream
 
 LEVEL = 3
 """Of zstandard."""
+UNREADABLE = (
+    *(ValueError, TypeError, LookupError, AttributeError, OverflowError),
+    *(zstandard.ZstdError, msgpack.UnpackException),
+)
+"""What a block with other things in it than were packed makes of itself."""
 
 
 def pack_block(chunks: list[LogChunk], level: int = LEVEL) -> bytes:
@@ -45,7 +50,7 @@ def unpack_block(attempt: int, rank: int, data: bytes) -> list[LogChunk]:
             LogChunk(attempt, rank, offset, at, tuple(Span(Stream(s), n) for s, n in spans), body)
             for offset, at, spans, body in rows
         ]
-    except (ValueError, KeyError, zstandard.ZstdError, msgpack.UnpackException) as error:
+    except UNREADABLE as error:
         raise Corrupt(f"a sealed block cannot be read: {error}") from error
 
 

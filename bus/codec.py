@@ -13,6 +13,9 @@ from schemas.message import Message
 TYPE_HEADER = "Stoker-Type"
 VERSION = 1
 
+UNREADABLE = (ValueError, TypeError, msgpack.UnpackException, ValidationError)
+"""What bytes that are no message make of themselves; ``TypeError``: a map whose key is a map."""
+
 M = TypeVar("M", bound=Message)
 
 
@@ -34,5 +37,5 @@ def decode(kind: type[M], data: bytes, headers: dict[str, str] | None) -> M:
         raise Corrupt(f"expected {type_name(kind)}, got {named}")
     try:
         return kind.model_validate(msgpack.unpackb(data, strict_map_key=False))
-    except (ValueError, msgpack.UnpackException, ValidationError) as error:
+    except UNREADABLE as error:
         raise Corrupt(f"not a {type_name(kind)}: {error}") from error

@@ -13,6 +13,7 @@ from itertools import islice, pairwise
 import msgpack
 import zstandard
 
+from bus.blocks import UNREADABLE
 from bus.errors import Corrupt
 from bus.screen import Rows, RowSpan, Screen, Settled
 from schemas.log import LogChunk, SealedRows, Span, Stream
@@ -54,7 +55,7 @@ def unpack_runs(first: int, data: bytes) -> list[Settled]:
                 rows = Rows(first, text, tuple(RowSpan(Stream(s), n, at) for s, n, at in spans))
             runs.append(Settled(first, count, start, stop, rows, since, until))
             first += count
-    except (ValueError, zstandard.ZstdError, msgpack.UnpackException) as error:
+    except UNREADABLE as error:
         raise Corrupt(f"sealed rows cannot be read: {error}") from error
     return runs
 
