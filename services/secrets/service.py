@@ -7,7 +7,7 @@ import logging
 import time
 
 from bus import subjects
-from bus.audit import note_late
+from bus.audit import note
 from bus.boxes import Unreadable, pair_of, public_of_user, seal, unseal
 from bus.codec import decode, encode
 from bus.connection import Bus
@@ -86,24 +86,25 @@ class Secrets:
         await self._store.refresh()
         value = self._unsealed(asked)
         await self._check_room(asked)
-        await self._store.put(asked.owner, asked.name, value)
         await self._note(Deed.SECRET_SET, asked)
+        await self._store.put(asked.owner, asked.name, value)
         return Empty()
 
     async def on_list(self, asked: ListSecrets, subject: str) -> SecretList:
         return SecretList(secrets=await self._store.names(asked.owner))
 
     async def on_remove(self, asked: RemoveSecret, subject: str) -> Empty:
+        """Repeated, it is no error: the first answer may have been lost."""
         named(asked.name)
-        if not await self._store.remove(asked.owner, asked.name):
-            raise refused("no_such_secret", f"there is no secret {asked.name}", 404)
-        await self._note(Deed.SECRET_REMOVED, asked)
+        if await self._store.has(asked.owner, asked.name):
+            await self._note(Deed.SECRET_REMOVED, asked)
+            await self._store.remove(asked.owner, asked.name)
         return Empty()
 
     async def on_forget(self, asked: ForgetSecrets, subject: str) -> Empty:
         for one in await self._store.names(asked.owner):
-            await self._store.remove(asked.owner, one.name)
             await self._note(Deed.SECRET_REMOVED, RemoveSecret(owner=asked.owner, name=one.name))
+            await self._store.remove(asked.owner, one.name)
         return Empty()
 
     def _unsealed(self, asked: SetSecret) -> bytes:
@@ -131,10 +132,11 @@ class Secrets:
             raise refused("too_many_secrets", f"{detail}: remove one first", 429)
 
     async def _note(self, deed: Deed, asked: SetSecret | RemoveSecret) -> None:
+        """Before it is done: what cannot be noted is not done. Raises ``BusError``."""
         entry = AuditEntry(
             at=time.time(), deed=deed, who=asked.owner, target=asked.name, address=asked.address
         )
-        await note_late(self._bus, "secrets", entry)
+        await note(self._bus, "secrets", entry)
         log.info("%s: %s of %s", deed, asked.name, asked.owner)
 
     # What an attempt asks.

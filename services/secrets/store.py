@@ -59,12 +59,11 @@ class Store:
             raise NotFound(f"{owner} has no secret {name}")
         return self._unlocked(decode(KeptSecret, entry.value, None), owner, name)
 
-    async def remove(self, owner: str, name: str) -> bool:
-        """Whether it was there."""
-        there = await self._bucket.get(key_of(owner, name)) is not None
-        if there:
-            await self._bucket.delete(key_of(owner, name))
-        return there
+    async def has(self, owner: str, name: str) -> bool:
+        return await self._bucket.get(key_of(owner, name)) is not None
+
+    async def remove(self, owner: str, name: str) -> None:
+        await self._bucket.delete(key_of(owner, name))
 
     async def names(self, owner: str) -> tuple[SecretInfo, ...]:
         entries = await self._bucket.all(below=f"{VALUES}.{owner_token(owner)}")

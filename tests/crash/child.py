@@ -23,6 +23,8 @@ from services.people.config import PeopleConfig
 from services.people.service import run as run_people
 from services.scheduler.config import SchedulerConfig
 from services.scheduler.service import run as run_scheduler
+from services.secrets.config import SecretsConfig
+from services.secrets.service import run as run_secrets
 from services.upload.config import UploadConfig
 from services.upload.service import run as run_upload
 from tests.crash.hook import Crash, Hook
@@ -53,6 +55,7 @@ SERVICES: dict[str, Callable[[Bus, dict[str, Any]], Awaitable[None]]] = {
     "declare": only_declare,
     "people": lambda bus, config: run_people(bus, PeopleConfig(**config)),
     "scheduler": lambda bus, config: run_scheduler(bus, SchedulerConfig(**config)),
+    "secrets": lambda bus, config: run_secrets(bus, SecretsConfig(**config)),
     "ui": serve_page,
     "upload": lambda bus, config: run_upload(bus, UploadConfig(**config)),
 }

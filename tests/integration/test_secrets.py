@@ -197,8 +197,7 @@ async def test_a_removed_secret_is_told_as_one(vault: Vault) -> None:
     with pytest.raises(Refused, match="no secret TOKEN any more") as refused:
         await vault.open("ant")
     assert refused.value.problem.code == "no_such_secret"
-    with pytest.raises(Refused, match="there is no secret TOKEN"):
-        await vault.ask("remove", RemoveSecret(owner="ann", name="TOKEN"))
+    await vault.ask("remove", RemoveSecret(owner="ann", name="TOKEN"))
 
 
 async def test_who_is_no_user_any_more_leaves_no_secret(vault: Vault) -> None:

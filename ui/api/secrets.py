@@ -43,9 +43,11 @@ async def set_secret(request: web.Request) -> web.Response:
 
 
 async def remove_secret(request: web.Request) -> web.Response:
-    message = RemoveSecret(
-        owner=who(request).name, name=name_of(request), address=client_address(request)
-    )
+    owner, name = who(request).name, name_of(request)
+    known = await ask(request.app, "secrets", "list", ListSecrets(owner=owner), SecretList)
+    if name not in {one.name for one in known.secrets}:
+        raise refuse(404, "no_such_secret", "There is no such secret", f"You have no {name}.")
+    message = RemoveSecret(owner=owner, name=name, address=client_address(request))
     await ask(request.app, "secrets", "remove", message, Empty)
     return web.Response(status=204)
 
