@@ -13,6 +13,7 @@ from stoker import exits
 from stoker.answers import StokerError
 from stoker.commands import (
     accounts,
+    certificates,
     jobs,
     join,
     logs,
@@ -93,6 +94,7 @@ app.command(rich_help_panel=RUN)(join.serve)
 app.command(rich_help_panel=HELP)(machine.doctor)
 app.command(rich_help_panel=HELP)(machine.decode)
 app.command("nats-context", rich_help_panel=HELP)(machine.nats_context)
+app.command(rich_help_panel=RUN)(certificates.certificate)
 app.command("nats-accounts", rich_help_panel=RUN)(accounts.nats_accounts)
 app.command(rich_help_panel=HELP)(machine.version)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_network
@@ -62,9 +62,11 @@ def page_with_tls(page: PageFlags, keys: Path | None, names: tuple[str, ...]) ->
     check_pair("--tls", page.certificate, page.key)
     for network in page.proxies:
         check_network(network)
+    if page.certificate:
+        page = opened(page, names_on(page.certificate))
     if is_loopback(page.host):
         return page
-    page = replace(page, hosts=tuple(dict.fromkeys((*page.hosts, *names))))
+    page = opened(page, names)
     if page.certificate or page.plain:
         return page
     if keys is None:
@@ -73,6 +75,11 @@ def page_with_tls(page: PageFlags, keys: Path | None, names: tuple[str, ...]) ->
             " for a certificate of its own authority (--plain-http does without)"
         )
     return replace(page, certificate=own_certificate(keys, names), signed=keys)
+
+
+def opened(page: PageFlags, names: Iterable[str]) -> PageFlags:
+    """Under those names, too."""
+    return replace(page, hosts=tuple(dict.fromkeys((*page.hosts, *names))))
 
 
 def nats_with_tls(nats: NatsFlags, keys: Path, names: tuple[str, ...]) -> ServerTls | None:
@@ -86,7 +93,7 @@ def nats_with_tls(nats: NatsFlags, keys: Path, names: tuple[str, ...]) -> Server
             nats.certificate.absolute(),
             (nats.key or nats.certificate).absolute(),
             nats.ca and nats.ca.absolute(),
-            name_on(nats.certificate),
+            names_on(nats.certificate)[0],
         )
     if nats.plain or is_loopback(nats.host):
         return None
@@ -165,15 +172,15 @@ def outside(host: str, url: str) -> tuple[str, ...]:
     return (f"{scheme}://[{shown}]:{port}" if ":" in shown else f"{scheme}://{shown}:{port}",)
 
 
-def name_on(certificate: Path) -> str:
-    """A name that the certificate stands for."""
+def names_on(certificate: Path) -> tuple[str, ...]:
+    """All that the certificate stands for; in place of a star, one name of those that it may be."""
     from bus.authority import names_of, read_certificate
 
     found = read_certificate(certificate)
     names = names_of(found) if found is not None else []
     if not names:
         raise StokerError(f"{certificate} stands for no name (subject alternative names)")
-    return names[0].replace("*", "stoker")
+    return tuple(name.lower().replace("*", "stoker") for name in names)
 
 
 def plain_parts(page: PageFlags, nats: NatsFlags | None = None) -> tuple[str, ...]:

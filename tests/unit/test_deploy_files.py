@@ -15,6 +15,7 @@ from stoker.config import read_agent_file
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
 COMPOSE = (DEPLOY / "compose.yaml").read_text()
+TLS = (DEPLOY / "tls.compose.yaml").read_text()
 IDENTITIES = (DEPLOY / "identities.compose.yaml").read_text()
 
 
@@ -58,12 +59,23 @@ def test_with_identities_every_service_has_credentials_of_its_own() -> None:
         assert f"/{name}.creds:/run/stoker.creds:ro" in IDENTITIES
 
 
+def test_with_tls_every_service_knows_who_vouches_for_nats() -> None:
+    for name in NAMES:
+        service = TLS.partition(f"\n  {name}:\n")[2].partition("\n\n")[0]
+        assert "*tls" in service or "*environment" in service, name
+
+
+def test_the_page_is_plain_only_where_its_port_is_this_machines() -> None:
+    assert '"--plain-http"' in COMPOSE
+    assert "--plain-http" not in TLS
+
+
 def test_the_work_directory_is_the_same_inside_and_outside() -> None:
     for file in DEPLOY.glob("*compose.yaml"):
         mounts = re.findall(
             r"- (\$\{STOKER_WORK:-[^}]+\}):(\$\{STOKER_WORK:-[^}]+\})", file.read_text()
         )
-        assert mounts or file.name == "identities.compose.yaml"
+        assert mounts or file.name in ("identities.compose.yaml", "tls.compose.yaml")
         assert all(outside == inside for outside, inside in mounts)
 
 
