@@ -1,9 +1,9 @@
-// A real OpenID Connect provider on loopback: node provider.mjs PORT CLIENT SECRET BACK
+// A real OpenID Connect provider on loopback: node provider.mjs HOST PORT CLIENT SECRET BACK
 // Whoever writes a name and any password on its page is that user; "name+group+group" has groups.
 import { Provider } from "oidc-provider";
 
-const [port, client, secret, back] = process.argv.slice(2);
-const issuer = `http://127.0.0.1:${port}`;
+const [host, port, client, secret, back] = process.argv.slice(2);
+const issuer = `http://${host}:${port}`;
 const provider = new Provider(issuer, {
   clients: [{ client_id: client, client_secret: secret, redirect_uris: [back], response_types: ["code"], grant_types: ["authorization_code"] }],
   pkce: { required: () => true },
@@ -18,5 +18,5 @@ const provider = new Provider(issuer, {
   },
 });
 provider.on("server_error", (_, error) => console.error(error));
-const server = provider.listen(Number(port), "127.0.0.1", () => console.log(`listening ${issuer}`));
+const server = provider.listen(Number(port), host, () => console.log(`listening ${issuer}`));
 process.stdin.on("end", () => server.close(() => process.exit(0))).resume(); // ends with the test that started it

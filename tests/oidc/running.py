@@ -55,12 +55,13 @@ class RunningProvider:
 
 
 @contextlib.asynccontextmanager
-async def provider(port: int, back: str) -> AsyncIterator[RunningProvider]:
+async def provider(port: int, back: str, host: str = "127.0.0.1") -> AsyncIterator[RunningProvider]:
     """Until the context is left; ``back`` is where it may send browsers."""
     folder = await asyncio.to_thread(installed)
     process = await asyncio.create_subprocess_exec(
         "node",
         "provider.mjs",
+        host,
         str(port),
         CLIENT,
         SECRET,
