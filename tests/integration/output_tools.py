@@ -9,15 +9,19 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
 from agent.folder import AttemptFolder
 from agent.output_plan import Limits, Rhythm
 from agent.output_rounds import AttemptOutputs
 from agent.output_sender import Sender
+from bus import subjects
 from bus.connection import Bus
+from bus.errors import Refused
 from bus.outputs import OutputStore
 from bus.records import Records
 from schemas.job import Attempt, Fact, Record, State
-from schemas.outputs import Manifest
+from schemas.outputs import AskStored, Manifest, StoredChunks
 from schemas.spec import JobSpec
 from schemas.worker import Grant
 from services.outputs.config import OutputsConfig
@@ -86,8 +90,13 @@ class Case:
 
 @contextlib.asynccontextmanager
 async def serving(bus: Bus, config: OutputsConfig | None = None) -> AsyncIterator[None]:
+    """From when it answers."""
     task = asyncio.create_task(run(bus, config or OutputsConfig()))
     try:
+        with pytest.raises(Refused):
+            asked = AskStored(job="none", attempt=1, nonce="n")
+            subject = subjects.request("outputs", "stored", "w1")
+            await bus.request(subject, asked, StoredChunks, attempts=20)
         yield
     finally:
         task.cancel()
