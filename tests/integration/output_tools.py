@@ -93,9 +93,9 @@ async def serving(bus: Bus, config: OutputsConfig | None = None) -> AsyncIterato
     """From when it answers."""
     task = asyncio.create_task(run(bus, config or OutputsConfig()))
     try:
+        asked = AskStored(job="none", attempt=1, nonce="n")
+        subject = subjects.request("outputs", "stored", "w1")
         with pytest.raises(Refused):
-            asked = AskStored(job="none", attempt=1, nonce="n")
-            subject = subjects.request("outputs", "stored", "w1")
             await bus.request(subject, asked, StoredChunks, attempts=20)
         yield
     finally:
