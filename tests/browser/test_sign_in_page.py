@@ -127,6 +127,15 @@ async def sees_the_job_alone(guest: Page, shared: str, job: str) -> None:
     await expect(guest.locator(".log-rows").first).to_contain_text("hello from the job")
 
 
+async def test_a_link_counts_where_the_page_to_sign_in_is_open_already(
+    browser: Browser, stack: Stack
+) -> None:
+    """The browser does not load it anew: only what stands behind the # has changed."""
+    async with person(browser, stack) as page:
+        await page.goto("/sign-in")
+        await by_link(page, stack.welcome.link)
+
+
 async def test_an_admin_lets_a_viewer_in(
     browser: Browser, stack: Stack, tmp_path: Path, shoot: Shoot
 ) -> None:

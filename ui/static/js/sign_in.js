@@ -58,4 +58,5 @@ if (link) {
 } else {
   form.elements.name.focus();
 }
+addEventListener("hashchange", () => { if (location.hash.includes("link=")) location.reload(); }); // pasted here
 bindKeys({});
