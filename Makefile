@@ -125,7 +125,7 @@ bench-environment: dev  ## Does what surrounds a run hold its figures? ARGS='out
 bench-chaos: dev  ## Does it keep its promises while its parts are killed? ROUNDS=N SEED=S; as root
 	$(BIN)/python -m benchmarks.chaos $(ARGS) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SEED),--seed $(SEED))
 
-bench-trust: dev  ## What do identities on the bus cost?
+bench-trust: dev  ## What do identities and TLS cost?
 	$(BIN)/python -m benchmarks.trust
 
 wheel: dev  ## Build dist/*.whl

@@ -1,17 +1,22 @@
-"""What do identities on the bus cost? ``make bench-trust``: with and without them, in turns."""
+"""What does trust cost? ``make bench-trust``: with and without it in turns.
+
+Identities, permissions and TLS on the bus in one; beside that, HTTPS to viewers. ROUNDS=1 in the
+environment is for a look whether it runs: its figures say little.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import io
+import os
 import statistics
 import sys
 import tempfile
 import time
 import uuid
 import zipfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import uvloop
@@ -21,12 +26,16 @@ from agent.main import run_agent
 from benchmarks import load, table
 from benchmarks.dispatch import TINY
 from benchmarks.table import Figure
+from bus.authority import CA, server_certificate
 from bus.connection import Bus
 from bus.layout import declare
 from bus.link import BusConfig
 from bus.logs import MESSAGE_BYTES, LogWriter
 from bus.objects import Objects
+from bus.records import Records
 from bus.server import ServerConfig, nats_server
+from bus.server_tls import ServerTls, with_tls
+from schemas.job import Attempt, AttemptEnd, Fact, Reason, Record, State
 from schemas.log import LogChunk, Span
 from schemas.requests import Submit, Submitted
 from schemas.stream import Stream
@@ -36,27 +45,42 @@ from services.scheduler.service import run as run_scheduler
 from services.upload.config import UploadConfig
 from services.upload.service import run as run_upload
 from stoker import own_worker
+from stoker.answers import LogPiece
+from stoker.following import follow
+from ui.app import serving
+from ui.config import UiConfig
 
-ROUNDS = 5
+ROUNDS = int(os.environ.get("ROUNDS", "5"))
 LOSS = 0.2
-"""Share of dispatch and of batched logs that identities may cost."""
+"""Share of dispatch and of batched logs that identities, permissions and TLS may cost in all."""
 BATCH, BATCHES, WRITERS = MESSAGE_BYTES, 400, 8
+VIEWERS, VIEWED_BATCHES, VIEWED = 8, 64, "0d4k8q2m-7xv3"
 CAPACITY = Capacity(cpus=64, memory=1 << 40, slots=50)
 
 
-async def measured(keys: bool) -> dict[str, float]:
+async def measured(guarded: bool) -> dict[str, float]:
+    """``guarded``: everybody is asked who he is, over TLS."""
     with tempfile.TemporaryDirectory(prefix="stoker-trust-") as name:
         folder = Path(name)
-        config = ServerConfig(folder / "nats", keys=folder / "keys" if keys else None)
-        async with nats_server(config) as server:
+        keys = folder / "keys" if guarded else None
+        tls = server_tls(keys) if keys else None
+        async with nats_server(ServerConfig(folder / "nats", keys=keys, tls=tls)) as server:
             made = {
-                role: BusConfig(
-                    (server.url,), role,
-                    credentials=str(folder / "keys" / f"{role}.creds") if keys else None,
+                role: with_tls(
+                    BusConfig(
+                        (server.url,), role,
+                        credentials=str(keys / f"{role}.creds") if keys else None,
+                    ),
+                    tls,
                 )
                 for role in ("admin", "scheduler", "upload", "identity")
             }  # fmt: skip
-            return await figures(folder, made, folder / "keys" if keys else None)
+            return await figures(folder, made, keys)
+
+
+def server_tls(keys: Path) -> ServerTls:
+    shown = server_certificate(keys, ["127.0.0.1"], time.time())
+    return ServerTls(shown, shown, keys / CA)
 
 
 async def figures(folder: Path, users: dict[str, BusConfig], keys: Path | None) -> dict[str, float]:
@@ -123,15 +147,82 @@ async def batched_logs(bus: Bus) -> float:
 
 
 async def all_rounds() -> list[Figure]:
-    plain, known = [], []
-    for number in range(ROUNDS):
-        for keys in (False, True) if number % 2 else (True, False):
-            (known if keys else plain).append(await measured(keys))
+    plain: list[dict[str, float]] = []
+    known: list[dict[str, float]] = []
+    for guarded in turns():
+        (known if guarded else plain).append(await measured(guarded))
     return [
         figure("submit → recorded end, dummy, p50", "ms", plain, known, "job"),
         figure("400 dummy jobs", "jobs/s", plain, known, "jobs"),
         figure("logs in batches as agents send them", "MiB/s", plain, known, "logs"),
+        await over_https(),
     ]
+
+
+def turns() -> Iterator[bool]:
+    """With and without, each first as often as the other."""
+    for number in range(ROUNDS):
+        yield from (False, True) if number % 2 else (True, False)
+
+
+async def over_https() -> Figure:
+    """A stored log to viewers by WebSocket; without a bar."""
+    http: list[float] = []
+    https: list[float] = []
+    with tempfile.TemporaryDirectory(prefix="stoker-trust-") as name:
+        folder = Path(name)
+        shown = server_certificate(folder / "keys", ["127.0.0.1"], time.time())
+        async with (
+            nats_server(ServerConfig(folder / "nats")) as server,
+            Bus.connect(BusConfig((server.url,))) as bus,
+        ):
+            await declare(bus)
+            job = await logged_job(bus)
+            for guarded in turns():
+                config = UiConfig(port=0, certificate=shown if guarded else None)
+                async with serving(bus, config) as url:
+                    rate = await viewed(url, job, folder / "keys" / CA)
+                (https if guarded else http).append(rate)
+    return Figure(
+        f"a stored log to {VIEWERS} viewers by WebSocket, HTTPS", statistics.median(https),
+        "MiB/s", beside="plain HTTP", reference=statistics.median(http),
+        note="page and viewers share one process",
+    )  # fmt: skip
+
+
+async def logged_job(bus: Bus) -> str:
+    """One that has ended, with a log of lines."""
+    line = b"x" * 99 + b"\n"
+    data = line * (BATCH // len(line))
+    now, writer = time.time(), LogWriter(bus, VIEWED, 1, 0, "bench")
+    for number in range(VIEWED_BATCHES):
+        spans = (Span(Stream.STDOUT, len(data)),)
+        await writer.publish(LogChunk(1, 0, number * len(data), now, spans, data))
+    end = AttemptEnd(reason=Reason.EXIT, exit_code=0, log_ends={0: VIEWED_BATCHES * len(data)})
+    attempt = Attempt(
+        number=1, worker="bench", claim="c", nonce="n", granted_at=now, ended_at=now, end=end
+    )
+    record = Record(
+        id=VIEWED, owner="bench", spec=TINY, bundle="ab" * 32, state=State.SUCCEEDED,
+        submitted_at=now, changed_at=now, attempt=1, attempts=(attempt,),
+    )  # fmt: skip
+    await Records(bus).write(record, Fact.SUCCEEDED, 0)
+    return VIEWED
+
+
+async def viewed(url: str, job: str, ca: Path) -> float:
+    """Mebibytes a second, over all viewers."""
+
+    async def read() -> int:
+        size = 0
+        async for event in follow(url, job, ca=ca):
+            size += len(event.data) if isinstance(event, LogPiece) else 0
+        return size
+
+    begun = time.perf_counter()
+    async with asyncio.timeout(120), asyncio.TaskGroup() as tasks:
+        readers = [tasks.create_task(read()) for _ in range(VIEWERS)]
+    return sum(one.result() for one in readers) / (1 << 20) / (time.perf_counter() - begun)
 
 
 def figure(
@@ -141,7 +232,7 @@ def figure(
     slower = unit == "ms"
     bar = before / (1 - LOSS) if slower else before * (1 - LOSS)
     return Figure(
-        f"{name}, with identities", value, unit, bar=bar, at_most=slower, beside="without",
+        f"{name}, with identities and TLS", value, unit, bar=bar, at_most=slower, beside="without",
         reference=before, note=f"medians of {ROUNDS} rounds in turns",
     )  # fmt: skip
 
