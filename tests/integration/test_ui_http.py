@@ -172,6 +172,20 @@ async def test_a_form_without_a_bundle_says_so(http: Session) -> None:
         await problem(answer, 415, "unsupported_body")
 
 
+@pytest.mark.parametrize(
+    "header",
+    [b'Content-Disposition: form-data; name="\x08"', b"no header", b"X: " + b"a" * 20_000],
+    ids=["control character", "no colon", "long"],
+)
+async def test_a_part_whose_headers_cannot_be_read_is_a_bad_form(
+    http: Session, header: bytes
+) -> None:
+    body = b"--x\r\n" + header + b"\r\n\r\nnull\r\n--x--\r\n"
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    async with http.post("/api/v1/jobs", data=body, headers=headers) as answer:
+        await problem(answer, 422, "bad_form")
+
+
 @pytest.mark.parametrize("key", ["", "a b", "x" * 65, "a.b", "a*"])
 async def test_a_bad_idempotency_key_is_refused(http: Session, key: str) -> None:
     body = {"spec": {}, "bundle": "ab" * 32}

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import BodyPartReader, web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from bus import subjects
 from bus.errors import BusError
@@ -36,6 +37,8 @@ CHECK_SECONDS = 20.0
 CHECK_BYTES_A_SECOND = 8 * 1024 * 1024
 KEY = re.compile(r"^[A-Za-z0-9_-]{1,64}$")
 FORM_OVERHEAD = 1024 * 1024
+BROKEN_FORM = (ValueError, AssertionError, ConnectionError, HttpProcessingError)
+"""What aiohttp makes of a form that is none."""
 
 
 @dataclass(frozen=True)
@@ -139,15 +142,23 @@ async def read_form(request: web.Request, most: int | None) -> tuple[JobSpec, Up
                 upload = await store_part(request.app, part, most)
             else:
                 raise bad_form(f"there is no use for the part {part.name!r}")
-    except (ValueError, AssertionError, ConnectionError) as error:
+    except BROKEN_FORM as error:
         await discard(request.app, upload.name if upload else None)
-        raise bad_form(str(error)) if not hasattr(error, "problem") else error from error
+        raise form_problem(error) from error
     except BaseException:
         await discard(request.app, upload.name if upload else None)
         raise
     if upload is None:
         raise bad_form("the part bundle is missing")
     return spec if spec is not None else read_spec({}), upload
+
+
+def form_problem(error: Exception) -> Exception:
+    """A refusal of ours stays what it is."""
+    if hasattr(error, "problem"):
+        return error
+    headers = isinstance(error, HttpProcessingError)
+    return bad_form("the headers of a part cannot be read" if headers else str(error))
 
 
 def bad_form(detail: str) -> HttpProblem:
