@@ -27,6 +27,7 @@ POLICY = {
     "frame-ancestors": "'none'",
 }
 HEADERS = {
+    "Server": "Stoker",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",

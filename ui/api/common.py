@@ -77,6 +77,9 @@ async def json_body(request: web.Request) -> dict[str, Any]:
 def parse_json(data: bytes, what: str) -> dict[str, Any]:
     try:
         value = json.loads(data)
+        if not data.isascii() or b"\\u" in data:
+            # Half of a character can be written in JSON, and nowhere else.
+            json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         raise refuse(422, "not_json", "This is not JSON", f"{what} is not JSON.") from None
     if not isinstance(value, dict):
