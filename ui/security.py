@@ -27,7 +27,6 @@ POLICY = {
     "frame-ancestors": "'none'",
 }
 HEADERS = {
-    "Server": "Stoker",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
@@ -55,6 +54,7 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
+    response.headers["Server"] = "Stoker"  # Not which versions of what.
     response.headers.setdefault("Content-Security-Policy", STRICT)
     if is_secure(request) and host_name(host_of(request)) not in LOOPBACK:
         response.headers.setdefault("Strict-Transport-Security", HTTPS_ONLY)

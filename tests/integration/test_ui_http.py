@@ -118,6 +118,7 @@ async def test_pages_forbid_inline_scripts_and_frames(http: Session) -> None:
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
         assert answer.headers["X-Frame-Options"] == "DENY"
         assert answer.headers["Referrer-Policy"] == "no-referrer"
+        assert answer.headers["Server"] == "Stoker"
         assert "<script>" not in text
         assert "style=" not in text
         assert "http://" not in text.replace("http://www.w3.org", "")
