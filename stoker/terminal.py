@@ -171,6 +171,7 @@ def job_lines(job: Job) -> list[tuple[str, str]]:
         ("worker", job.worker or ""),
         ("asks for", asked(record.get("spec") or {})),
         ("command", command_line(record.get("spec") or {})),
+        ("secrets", secrets_line(record.get("spec") or {})),
         ("environment", environment_line(record)),
         ("bundle", f"{record.get('bundle', '')[:16]} ({told_size(record.get('bundle_size', 0))})"),
         ("repeats", record.get("retry_of") or ""),
@@ -203,6 +204,13 @@ def command_line(spec: dict[str, Any]) -> str:
     import shlex
 
     return shlex.join(["python", spec.get("entry") or "main.py", *spec.get("arguments", ())])
+
+
+def secrets_line(spec: dict[str, Any]) -> str:
+    """Names, and under which others the program finds them."""
+    uses = spec.get("secrets") or []
+    targets = [(use["name"], use.get("file") or use.get("variable") or use["name"]) for use in uses]
+    return ", ".join(name if name == target else f"{name} as {target}" for name, target in targets)
 
 
 def environment_line(record: Any) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.handing import Secrets
 from agent.runtimes.docker_engine import Engine, EngineError
 from agent.runtimes.docker_environment import Bases
 from agent.runtimes.docker_images import BuildLimits
@@ -153,3 +154,21 @@ def tells_the_gap(attempt: Attempt) -> None:
     after = after.split("[stoker] the program is heard again")[1]
     seen = [int(number) for number in re.findall(r"^line (\d+)$", after, re.MULTILINE)]
     assert seen == list(range(seen[0], seen[0] + len(seen)))
+
+
+@pytest.mark.parametrize("pipes", [True, False], ids=["through pipes", "through the engine"])
+async def test_a_job_with_secrets_goes_on_with_them(
+    own: PrivateEngine, runtime: DockerRuntime, bundle: Bundle, pipes: bool
+) -> None:
+    runtime._shares_kernel = runtime._shares_kernel and pipes
+    told = "import os\nassert os.environ['TOKEN'] == 'a value'\n"
+    attempt = bundle({"main.py": told + COUNT}, secrets=["TOKEN"])
+    prepared = await attempt.prepare()
+    given = Secrets({"TOKEN": b"a value"}, {"TOKEN": "TOKEN"})
+    news = attempt.news.set
+    await runtime.start(attempt.folder, prepared.launch, lambda _: news(), given)
+    await until_printed(attempt, "line 10\n")
+    await own.restart(live_restore=True, pause=1)
+    await until_more(attempt, len(numbers(attempt)) + 10)
+    (attempt.folder.job / "go").touch()
+    assert (await ended(attempt)).code == 5

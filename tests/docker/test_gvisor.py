@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from agent.handing import Secrets
 from agent.runtimes.docker_engine import Engine
 from agent.runtimes.docker_environment import Bases
 from agent.runtimes.docker_runtime import DockerConfig, DockerRuntime
 
-from .conftest import BASE, Bundle
+from .conftest import BASE, PATIENCE, Bundle
 from .hostile import HOSTILE, PREFIX
 
 pytestmark = pytest.mark.docker
@@ -43,6 +44,19 @@ async def test_all_that_it_prints_is_kept(bundle: Bundle) -> None:
     attempt = bundle({"main.py": LINES})
     assert (await attempt.run()).code == 0
     assert attempt.printed().splitlines() == [f"line {i}" for i in range(20_000)]
+
+
+async def test_a_job_gets_its_secrets(bundle: Bundle) -> None:
+    code = "import os\nprint(len(os.environ['TOKEN']), len(open('/run/secrets/key', 'rb').read()))"
+    attempt = bundle({"main.py": code}, secrets=["TOKEN", "KEY:/run/secrets/key"])
+    values = {"TOKEN": b"a value", "KEY": bytes(99)}
+    given = Secrets(values, {"TOKEN": "TOKEN"}, {"/run/secrets/key": "KEY"})
+    prepared = await attempt.prepare()
+    news = attempt.news.set
+    await attempt.runtime.start(attempt.folder, prepared.launch, lambda _: news(), given)
+    async with asyncio.timeout(PATIENCE):
+        assert (await attempt.runtime.wait(attempt.folder)).code == 0, attempt.printed()
+    assert attempt.printed() == "7 99\n"
 
 
 @pytest.mark.parametrize("kind", ["memory bomb", "ignores every signal", "socket searcher"])
