@@ -21,7 +21,7 @@ from ui.security import SAFE_METHODS, is_own, is_websocket
 Address = tuple[str, str]
 """Method and path, as in the table of routes."""
 SIGN_IN = "/sign-in"
-API, STATIC = "/api/", "/static"
+STATIC = "/static"
 LONGEST_NEXT = 2000
 
 
@@ -33,11 +33,11 @@ async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
     action = action_of(request)
     if request.app[CONFIG].sign_in:
         check_cookies_origin(request)
-    who = None if action is Action.OPEN else await principal_of(request)
-    request[PRINCIPAL] = who
+    asker = None if action is Action.OPEN else await principal_of(request)
+    request[PRINCIPAL] = asker
     job = request.match_info.get("job", "")
-    if not may(who, action, job=job) or looks_only(who, action, request.method):
-        return not_admitted(request, who)
+    if not may(asker, action, job=job) or looks_only(asker, action, request.method):
+        return not_admitted(request, asker)
     return await handler(request)
 
 
@@ -81,22 +81,22 @@ async def principal_of(request: web.Request) -> Principal | None:
     return await request.app[PRINCIPALS].of(shown) if shown.anything else None
 
 
-def looks_only(who: Principal | None, action: Action, method: str) -> bool:
+def looks_only(asker: Principal | None, action: Action, method: str) -> bool:
     """A token that may only look changes nothing, not even its user's own account."""
-    token = who is not None and who.way is Way.TOKEN and who.role is Role.VIEWER
+    token = asker is not None and asker.way is Way.TOKEN and asker.role is Role.VIEWER
     return token and action is not Action.OPEN and method not in SAFE_METHODS
 
 
-def not_admitted(request: web.Request, who: Principal | None) -> web.Response:
+def not_admitted(request: web.Request, asker: Principal | None) -> web.Response:
     """Raises what a program is told. A guest by a link is nobody anywhere else."""
     page = is_page(request)
-    if who is None or who.way is Way.SHARE:
+    if asker is None or asker.way is Way.SHARE:
         if page:
             raise web.HTTPSeeOther(sign_in_address(request))
         raise not_signed_in()
     if not page:
-        raise forbidden(who)
-    told = {"page": "forbidden", "who": who, "guest": False}
+        raise forbidden(asker)
+    told = {"page": "forbidden", "who": asker, "guest": False}
     response = aiohttp_jinja2.render_template("forbidden.html", request, told)
     response.set_status(403)
     return response
@@ -118,10 +118,10 @@ def not_signed_in() -> HttpProblem:
     )
 
 
-def forbidden(who: Principal) -> HttpProblem:
-    detail = f"{who.name} is {who.role} here; an admin can change that."
-    if who.way is Way.TOKEN:
-        detail = f"This token of {who.name} counts as {who.role}; make one with a wider scope."
+def forbidden(asker: Principal) -> HttpProblem:
+    detail = f"{asker.name} is {asker.role} here; an admin can change that."
+    if asker.way is Way.TOKEN:
+        detail = f"This token of {asker.name} counts as {asker.role}; make one with a wider scope."
     return refuse(403, "forbidden", "You may not do this", detail)
 
 
