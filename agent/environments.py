@@ -199,7 +199,8 @@ class Waiting:
         self._because = ""
 
     def hear(self, asked: Asked) -> None:
-        if asked.because and asked.because != self._because:
+        waits_or_builds = asked.turn in (Turn.WAIT, Turn.BUILD)
+        if waits_or_builds and asked.because not in ("", self._because):
             self._because = asked.because
             ends = ": waiting for it" if asked.turn is Turn.WAIT else ""
             self._output(Stream.STOKER, f"[stoker] {asked.because}{ends}\n".encode())

@@ -71,8 +71,14 @@ class Shares:
         self._export = export
         self._wanted: asyncio.Queue[str] = asyncio.Queue(WAITING)
         self._queued: set[str] = set()
+        self._turn = asyncio.Semaphore(1)
         self._cut_off: set[str] = set()
         """Of builds that an agent before this one did not see the end of."""
+
+    def tidy(self) -> None:
+        """Removes what an agent before this one left half done. Blocking, and before all else."""
+        with contextlib.suppress(OSError):
+            self._tidy()
 
     def keep(self, lease: LeaseKey, layers: tuple[str, ...], *, whole: bool) -> None:
         """Before it is built, and once the image is ``whole``. Blocking."""
@@ -95,21 +101,22 @@ class Shares:
                 self._queued.add(key)
 
     async def run(self) -> None:
-        """Until cancelled: one after the other."""
-        with contextlib.suppress(OSError):
-            await asyncio.to_thread(self._tidy)
+        """Until cancelled. Those that wait their turn hold their lease meanwhile."""
         command = subjects.command(self._worker, "share")
-        async with self._bus.subscribe(command, self._on_command):
+        async with asyncio.TaskGroup() as tasks, self._bus.subscribe(command, self._on_command):
             while True:
                 key = await self._wanted.get()
-                try:
-                    await self._share(key)
-                except (BusError, OSError) as error:
-                    log.warning("environment %s is not shared now: %s", key[:8], error)
-                except Exception:
-                    log.exception("sharing environment %s failed", key[:8])
-                finally:
-                    self._queued.discard(key)
+                tasks.create_task(self._shared(key))
+
+    async def _shared(self, key: str) -> None:
+        try:
+            await self._share(key)
+        except (BusError, OSError) as error:
+            log.warning("environment %s is not shared now: %s", key[:8], error)
+        except Exception:
+            log.exception("sharing environment %s failed", key[:8])
+        finally:
+            self._queued.discard(key)
 
     async def _on_command(self, message: image_blobs.Heard) -> None:
         try:
@@ -128,7 +135,7 @@ class Shares:
         if not (await self._tell("share", StartSharing(**lease.model_dump()))).holds:
             self.forget(key)
             return
-        async with self._beating(lease):
+        async with self._beating(lease), self._turn:
             await self._store(lease, layers)
         self.forget(key)
 
@@ -195,7 +202,6 @@ class Shares:
         (self._folder / f"{key}.json").unlink(missing_ok=True)
 
     def _tidy(self) -> None:
-        """What an agent before this one left half done, and leases that are long over."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for path in self._folder.iterdir():
             if path.is_dir():

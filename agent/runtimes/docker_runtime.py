@@ -118,6 +118,7 @@ class DockerRuntime(ShimRuntime):
     @contextlib.asynccontextmanager
     async def shared(self, bus: Bus) -> AsyncIterator[None]:
         shares = Shares(bus, self._worker, self._work / "shares", self._sharing.export)
+        await asyncio.to_thread(shares.tidy)
         async with asyncio.TaskGroup() as tasks:
             running = tasks.create_task(shares.run())
             self._sharing.fleet = Fleet(bus, self._worker, shares)

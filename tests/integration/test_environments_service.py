@@ -253,7 +253,7 @@ async def test_a_build_that_failed_for_want_of_disk_is_tried_by_one_who_waits(
 async def test_a_cancelled_build_is_taken_up_at_once(bus: Bus, worker: Make) -> None:
     one, two = worker("w1"), worker("w2")
     building = asyncio.ensure_future(build(one, await grant_of(bus, "j1", "w1"), asyncio.Event()))
-    await until_phase(bus, Phase.BUILDING)
+    await one.until_said("Collecting six", Stream.BUILD)
     building.cancel()
     with pytest.raises(asyncio.CancelledError):
         await building
@@ -420,7 +420,7 @@ async def test_an_image_whose_agent_died_before_it_said_so_is_shared_all_the_sam
     waiting = asyncio.ensure_future(two.turn(await grant_of(bus, "j2", "w2")))
     await two.until_said("waiting for it")
     again = Worker(bus, "w1", tmp_path / "w1")
-    again.shares._tidy()
+    again.shares.tidy()
     again.shares.seen(KEY)
     running = asyncio.ensure_future(again.shares.run())
     asked = await waiting
