@@ -118,7 +118,7 @@ def json_code(text: str) -> str:
 
 async def test_every_identity_gets_at_every_address_what_the_docs_say(bus: Bus) -> None:
     """Services that are not there answer nothing: then the page had let it through."""
-    async with town(bus, request_timeout=0.3) as place:
+    async with town(bus, request_timeout=5.0) as place:
         who = await people(place)
         assert list(who) == list(IDENTITIES)
         wrong: list[str] = []
