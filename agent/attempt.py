@@ -215,7 +215,8 @@ class AttemptRun:
 
     async def _hand_over_again(self) -> None:
         """The agent before this one may have gone before its shim had taken the secrets."""
-        if not self.grant.spec.secrets or self.started_at is not None:
+        started = self.started_at is not None or self.folder.exit() is not None
+        if started or not self.grant.spec.secrets:
             return
         try:
             self._secrets = await opened(self._machine.bus, self._machine.worker, self.grant)

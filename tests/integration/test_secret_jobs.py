@@ -31,8 +31,8 @@ from services.secrets.config import SecretsConfig
 from services.secrets.service import run as run_secrets
 from tests.integration.house import PATIENCE, SMALL, House, open_house
 
-TOKEN = "canary-19c0-secret"
-KEY = b"-----BEGIN KEY-----\ncanary-77ab-line-one\ncanary-77ab-line-two\n-----END KEY-----\n"
+TOKEN = "magpie-19c0-secret"
+KEY = b"-----BEGIN KEY-----\nmagpie-77ab-line-one\nmagpie-77ab-line-two\n-----END KEY-----\n"
 MAIN = """\
 import base64, os, pathlib, sys
 token = os.environ["HF"]
@@ -88,7 +88,7 @@ async def test_a_process_gets_a_variable_and_a_file_and_its_log_shows_neither(
     assert record.state is State.SUCCEEDED, log
     assert "[redacted TOKEN] [redacted TOKEN]" in log
     assert "  | [redacted KEY]" in log
-    assert "canary" not in log
+    assert "magpie" not in log
     assert f"0o600 0o700 {MEMORY}" in log
 
 
@@ -99,12 +99,12 @@ async def test_nothing_of_it_lies_on_the_disk_or_stays_in_memory(house: House) -
     await house.printed(record, b"ready")
     attempt = house.folder / "w1" / "attempts" / f"{job}.1"
     assert place_of(attempt).is_dir()
-    assert b"canary" not in files_of(house.folder)
+    assert b"magpie" not in files_of(house.folder)
     (attempt / "outputs" / "go").touch()
     await house.ended(job)
     async with asyncio.timeout(PATIENCE):
         await asyncio.to_thread(until, lambda: not place_of(attempt).exists())
-    assert b"canary" not in files_of(house.folder)
+    assert b"magpie" not in files_of(house.folder)
 
 
 async def test_the_program_keeps_them_when_its_agent_is_replaced(house: House) -> None:
@@ -184,7 +184,7 @@ async def test_a_shim_that_waits_is_served_by_the_next_agent(
     folder = AttemptFolder(tmp_path / "attempts" / "j1.1")
     folder.outputs.mkdir(parents=True)
     folder.job.mkdir()
-    (folder.job / "main.py").write_text("import os\nassert os.environ['HF'][:6] == 'canary'\n")
+    (folder.job / "main.py").write_text("import os\nassert os.environ['HF'][:6] == 'magpie'\n")
     spec = JobSpec.model_validate({"secrets": ["TOKEN=HF"]})
     grant = Grant(job="j1", attempt=1, nonce="n", spec=spec, bundle="b")
     async with contextlib.AsyncExitStack() as stack:

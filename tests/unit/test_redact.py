@@ -145,3 +145,27 @@ def test_what_is_shown_keeps_all_but_secrets() -> None:
     shown = masked({"SEED": "7", "HF_TOKEN": "hf_abc"})
     assert shown == {"SEED": "7", "HF_TOKEN": "•••"}
     assert still_masked(shown) == ["HF_TOKEN"]
+
+
+KEY = "-----BEGIN KEY-----\r\n  first-line-of-it\n\nsecond-line-of-it\nend\n"
+
+
+def test_a_secret_of_several_lines_is_found_line_by_line() -> None:
+    needles = Needles.of({}, {"KEY": KEY})
+    out = needles.redacted("| first-line-of-it |\n> second-line-of-it\nthe end\n")
+    assert out == "| [redacted KEY] |\n> [redacted KEY]\nthe end\n"
+
+
+def test_what_was_given_as_a_secret_is_one_whatever_its_name() -> None:
+    needles = Needles.of({"PLAIN": "a-plain-value"}, {"PLACE": "/in/small/letters"})
+    assert needles.redacted("a-plain-value /in/small/letters") == "a-plain-value [redacted PLACE]"
+
+
+def test_a_line_feed_at_the_end_of_a_secret_need_not_be_printed() -> None:
+    assert Needles.of({}, {"T": "abcdefgh\n"}).redacted("<abcdefgh>") == "<[redacted T]>"
+
+
+def test_bytes_that_are_no_text_are_found() -> None:
+    secret = b"\xff\xfe\x00binary".decode("utf-8", "surrogateescape")
+    needles = Needles.of({}, {"B": secret})
+    assert needles.replaced(b"..\xff\xfe\x00binary..") == b"..[redacted B].."
