@@ -22,7 +22,8 @@ from tests.integration.output_tools import JOB, Case, serving
 
 @pytest.fixture
 async def case(bus: Bus, tmp_path: Path) -> AsyncIterator[Case]:
-    async with serving(bus):
+    """Two replicas take what is sent, in whatever order."""
+    async with serving(bus), serving(bus):
         yield Case(bus, tmp_path)
 
 
