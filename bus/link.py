@@ -178,11 +178,13 @@ class Link:
         verb = "refuses" if shown else "lets in"
         return f"NATS at {self._where} {verb} {whom} ({denial})"
 
-    async def _drop(self, client: Client) -> None:
+    async def _drop(self, client: Member) -> None:
         client.options["closed_cb"] = None
         with contextlib.suppress(Exception):
             async with asyncio.timeout(2):
                 await client.close()
+        with contextlib.suppress(Exception):
+            client.hang_up()
 
     def _options(self) -> dict[str, Any]:
         config = self._config

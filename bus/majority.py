@@ -47,6 +47,11 @@ class Member(Client):
         """As its server said last. Where that tells of none, itself included, nothing is known."""
         return 0 < self._heard * 2 <= self._most
 
+    def hang_up(self) -> None:
+        """For good: where its closing was cut off, the library leaves the connection open."""
+        if self._transport:
+            self._transport.close()  # type: ignore[no-untyped-call]  # the library says no types
+
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
         if initial_connection and self._secure and not info.get("tls_required"):
             raise Plain("the server speaks without TLS")

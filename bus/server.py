@@ -102,6 +102,8 @@ class EmbeddedServer:
     process: asyncio.subprocess.Process | None = None
     lock: int = -1
     """Descriptor of the store's lock, which the process holds too."""
+    shown: Watched | None = None
+    """Files of what it shows, as they were when it started."""
 
     @property
     def pid(self) -> int:
@@ -251,6 +253,8 @@ async def start(server: EmbeddedServer, port: int | None = None) -> None:
     config = server.config
     binary = find_binary(config)
     path = write_config(config, port or config.port)
+    if config.tls is not None:
+        server.shown = Watched((config.tls.certificate, config.tls.key))
     ports = config.data / "ports"
     shutil.rmtree(ports, ignore_errors=True)
     ports.mkdir()
@@ -330,10 +334,9 @@ async def watch_certificate(server: EmbeddedServer) -> None:
     """For ever, where it has one."""
     if server.config.tls is None:
         return
-    watched = Watched((server.config.tls.certificate, server.config.tls.key))
     while True:
         await asyncio.sleep(LOOK_EVERY)
-        if watched.changed():
+        if server.shown is not None and server.shown.changed():
             log.info("nats-server takes its new certificate")
             server.reload()
 
