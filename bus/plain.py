@@ -25,10 +25,10 @@ def decode_any(data: bytes, type_name: str | None = None) -> Any:
 
 def filled_in(data: bytes, type_name: str) -> dict[str, Any]:
     from bus import codec, errors  # pydantic takes ten times as long to start as the rest
-    from schemas import job, log, message, problem, requests, worker
+    from schemas import job, log, message, outputs, problem, requests, worker
 
     wanted = type_name.split("/", 1)[0]
-    for module in (job, log, problem, requests, worker):
+    for module in (job, log, outputs, problem, requests, worker):
         kind = getattr(module, wanted, None)
         if isinstance(kind, type) and issubclass(kind, message.Message):
             try:

@@ -52,6 +52,8 @@ __all__ = (
     "Worker",
 )
 
+OUTPUTS_AT_ONCE = 5000
+"""Files in one answer."""
 SOONEST, LATEST = 0.1, 1.0
 """Seconds between two looks of ``wait``: first and last."""
 

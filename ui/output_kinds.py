@@ -42,7 +42,9 @@ TEXT = "text/plain; charset=utf-8"
 
 
 def ending(path: str) -> str:
-    return path.rpartition("/")[2].rpartition(".")[2].lower()
+    """Empty where there is none."""
+    name, _, end = path.rpartition("/")[2].rpartition(".")
+    return end.lower() if name else ""
 
 
 def kind_of(path: str) -> Kind:
