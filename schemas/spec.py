@@ -13,6 +13,9 @@ from schemas.problem import Problem
 from schemas.secret import USES_MOST, SecretUse, check_uses
 
 MEBIBYTE = 1 << 20
+MOST_BYTES = 1 << 50
+MOST_SECONDS = 1e9
+"""About thirty years: what is larger has no room in a message, or is no limit at all."""
 SIZE_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 SIZE = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?\s*$", re.IGNORECASE)
 DURATION_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -38,7 +41,10 @@ def parse_size(text: str | int) -> int:
     match = SIZE.match(text)
     if not match:
         raise ValueError(f"{text!r} is not a size; write 512m, 2g or a number of bytes")
-    return int(float(match[1]) * SIZE_UNITS[match[2].lower()])
+    try:
+        return int(float(match[1]) * SIZE_UNITS[match[2].lower()])
+    except OverflowError:
+        raise ValueError(f"{text[:20]!r}… is too large for a size") from None
 
 
 def parse_duration(text: str | float) -> float:
@@ -74,13 +80,13 @@ class Resources(Strict):
     """What a job may use. The limits are enforced, not only requested."""
 
     cpus: float = Field(default=1.0, gt=0, le=1024)
-    memory: int = Field(default=2048 * MEBIBYTE, ge=16 * MEBIBYTE)
+    memory: int = Field(default=2048 * MEBIBYTE, ge=16 * MEBIBYTE, le=MOST_BYTES)
     """Bytes; swap is not on top of it."""
     gpus: int = Field(default=0, ge=0, le=64)
-    shm: int = Field(default=64 * MEBIBYTE, ge=MEBIBYTE)
+    shm: int = Field(default=64 * MEBIBYTE, ge=MEBIBYTE, le=MOST_BYTES)
     """Bytes of ``/dev/shm``; counts as the job's memory. PyTorch's data loaders want more."""
     pids: int = Field(default=512, ge=16, le=65536)
-    disk: int = Field(default=64 * 1024 * MEBIBYTE, ge=16 * MEBIBYTE)
+    disk: int = Field(default=64 * 1024 * MEBIBYTE, ge=16 * MEBIBYTE, le=MOST_BYTES)
     """Bytes that its folders may take on the disk, its copy of the bundle included."""
 
     @model_validator(mode="before")
@@ -107,11 +113,11 @@ class JobSpec(Strict):
     priority: int = Field(default=0, ge=-100, le=100)
     """Higher goes first within a pool."""
     resources: Resources = Resources()
-    timeout: float | None = Field(default=None, gt=0)
+    timeout: float | None = Field(default=None, gt=0, le=MOST_SECONDS)
     """Seconds that the program may run; None for no limit."""
-    idle_timeout: float | None = Field(default=None, gt=0)
+    idle_timeout: float | None = Field(default=None, gt=0, le=MOST_SECONDS)
     """Seconds that it may run without printing anything."""
-    queue_timeout: float | None = Field(default=None, gt=0)
+    queue_timeout: float | None = Field(default=None, gt=0, le=MOST_SECONDS)
     """Seconds that the job may wait for a worker, anew before each attempt."""
     grace: float = Field(default=10.0, ge=0, le=300)
     """Seconds between SIGTERM and SIGKILL."""

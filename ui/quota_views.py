@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field
 
 from schemas.message import Message
-from schemas.quota import Kind, Quota, UserQuota
+from schemas.quota import MOST, Kind, Quota, UserQuota
 
 
 class Used(Message):
@@ -37,7 +39,7 @@ class QuotaList(Message):
 
 
 class QuotaBody(Message):
-    limits: dict[Kind, int | None] = Field(default_factory=dict)
+    limits: dict[Kind, Annotated[int, Field(ge=0, le=MOST)] | None] = Field(default_factory=dict)
     """What to set; null: no limit. Bytes for storage and upload."""
     clear: tuple[Kind, ...] = ()
     """What is to be everybody's again."""

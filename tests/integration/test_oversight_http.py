@@ -167,6 +167,7 @@ async def test_an_admin_sets_limits_and_takes_them_back(http: aiohttp.ClientSess
         ("ben", {}, 422),
         ("ben", {"limits": {"running": -1}}, 422),
         ("ben", {"limits": {"running": 1 << 63}}, 422),
+        ("ben", {"limits": {"running": 1 << 70}}, 422),
         ("ben", {"limits": {"walking": 1}}, 422),
         ("ben", {"limits": {"running": "many"}}, 422),
         ("ben", {"clear": ["walking"]}, 422),

@@ -84,3 +84,19 @@ def test_a_duration_is_read_in_its_units(text: str | float, seconds: float) -> N
 def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="not a duration"):
         parse_duration(text)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"resources": {"disk": 1 << 64}},
+        {"resources": {"memory": "9" * 400 + "g"}},
+        {"resources": {"shm": 1 << 51}},
+        {"timeout": float("inf")},
+        {"queue_timeout": "99999999999999999d"},
+    ],
+    ids=["disk", "memory", "shm", "timeout", "queue timeout"],
+)
+def test_what_has_no_room_in_a_message_is_refused(values: dict[str, object]) -> None:
+    with pytest.raises(InvalidSpec):
+        read_spec(values)
