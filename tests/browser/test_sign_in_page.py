@@ -10,9 +10,12 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser, BrowserContext, Page, expect
 
+from bus.connection import Bus
 from stoker.stack import Stack
 from tests.browser.conftest import Shoot, note_complaint
 from tests.browser.log_tools import SHORT, submit, zip_of
+from tests.integration.signed_in import town
+from ui.rounds import Rounds
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
@@ -225,3 +228,21 @@ async def test_the_pages_fit_a_phone(browser: Browser, stack: Stack, shoot: Shoo
             assert not await page.evaluate(wide), f"{path} is wider than a phone"
         await page.click("#user-menu summary")
         await shoot(page, "phone-menu")
+
+
+async def test_a_page_whose_session_ended_leads_to_the_sign_in(browser: Browser, bus: Bus) -> None:
+    """The list asks for nothing while it is open: its line is what tells it."""
+    async with town(bus) as place:
+        await place.person("ann")
+        context = await browser.new_context(base_url=place.url)
+        page = await context.new_page()
+        await by_link(page, f"{place.url}/sign-in#link={await place.link('ann')}")
+        async with page.expect_websocket() as opening:
+            await page.goto("/?show=failed")
+        await (await opening.value).wait_for_event("framereceived")
+        (cookie,) = await context.cookies()
+        headers = {"Cookie": f"stoker={cookie['value']}", "Origin": place.url}
+        assert (await place.send("POST", "/api/v1/sign-out", headers))[0] == 204
+        await Rounds(place.app).once()
+        await expect(page).to_have_url(re.compile(r"/sign-in\?next=.*show.*failed"), timeout=SHORT)
+        await context.close()
