@@ -21,11 +21,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from bus.certificates import CA as CA
+from bus.certificates import SERVER as SERVER
 from bus.errors import BusError
 from bus.keys import write_private
 from bus.trust import FIXED_NAME, OURS
 
-AUTHORITY, CA, SERVER = "authority.pem", "ca.pem", "server.pem"
+AUTHORITY = "authority.pem"
 CA_LIFE = timedelta(days=3652)
 LEAF_LIFE = timedelta(days=397)
 """The longest that browsers take."""

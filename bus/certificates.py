@@ -14,6 +14,8 @@ from bus.errors import BusError
 
 log = logging.getLogger(__name__)
 
+CA, SERVER = "ca.pem", "server.pem"
+"""Files of our own authority, in the folder of keys: whom to trust, and what servers show."""
 LOOK_EVERY = 30.0
 """Seconds between two looks at a certificate's files."""
 RENEW_EVERY = 3600.0

@@ -26,8 +26,10 @@ STOP_SECONDS = 10.0
 WORDS = 2000
 """Bytes of the last words that are told."""
 BOOT = (
-    "import sys; sys.path.insert(0, sys.argv[1]); from stoker import agent_process as p; p.main()"
+    "import sys; sys.path.insert(0, sys.argv[1]); sys.modules['aiohttp'] = None;"
+    "from stoker import agent_process as p; p.main()"
 )
+"""Without aiohttp, which nats-py loads for WebSockets: 10 MiB for a way that it does not take."""
 
 
 async def run_agent_process(bus: BusConfig, settings: AgentConfig, log_file: Path) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rich.text import Text
 
-from bus.authority import CA
+from bus.certificates import CA
 from bus.errors import BusError
 from stoker import exits, places
 from stoker.answers import Job, StokerError

@@ -13,8 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from agent.config import AgentConfig
-from bus.authority import SERVER
-from bus.certificates import keep_renewed
+from bus.certificates import SERVER, keep_renewed
 from bus.connection import Bus
 from bus.layout import declare
 from bus.link import BusConfig

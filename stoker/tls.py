@@ -84,7 +84,7 @@ def opened(page: PageFlags, names: Iterable[str]) -> PageFlags:
 
 def nats_with_tls(nats: NatsFlags, keys: Path, names: tuple[str, ...]) -> ServerTls | None:
     """None where it speaks plainly. Raises ``StokerError``."""
-    from bus.authority import CA
+    from bus.certificates import CA
     from bus.server_tls import ServerTls
 
     check_pair("--nats-tls", nats.certificate, nats.key)
