@@ -10,7 +10,7 @@ TESTS ?=
 WORKERS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help dev base vendor demo up test test-quick test-faults test-docker test-browser simulate check licences lock fmt bench bench-main bench-logs bench-trust bench-chaos bench-environment wheel clean
+.PHONY: help dev base vendor demo up test test-quick test-faults test-docker test-browser simulate fuzz check licences lock fmt bench bench-main bench-logs bench-trust bench-chaos bench-environment wheel clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -84,6 +84,9 @@ test-browser: dev
 
 simulate: dev  ## Does any course of faults break a promise? SEEDS=N FIRST=S, in virtual time
 	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),5000) --first $(or $(FIRST),0)
+
+fuzz: dev  ## Does any request, message or zip make Stoker stumble? SECONDS=N SEED=S
+	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),40) $(if $(SEED),--seed $(SEED))
 
 # Of what Stoker runs on: nothing that binds those who use it.
 LICENCES := MIT;MIT-0;BSD;Apache;ISC;PSF;Python Software Foundation;Mozilla Public License 2.0
