@@ -13,6 +13,7 @@ import logging
 import shutil
 import tempfile
 import time
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -33,14 +34,18 @@ from schemas.environments import (
     LeaseKey,
     SharedImage,
     StartSharing,
+    Used,
 )
+from schemas.message import Empty
 from schemas.reason import Reason
-from schemas.worker import Command
+from schemas.worker import Command, Grant
 
 log = logging.getLogger(__name__)
 
 KEPT = 30 * 86_400.0
 """Seconds after which a lease is forgotten."""
+TELL_EVERY = 3600.0
+"""Seconds between two times that a use of one image is told: what is used is kept for others."""
 WAITING = 256
 """Images that wait to be shared; more are asked for again."""
 BEAT_EVERY = 5.0
@@ -72,6 +77,8 @@ class Shares:
         self._wanted: asyncio.Queue[str] = asyncio.Queue(WAITING)
         self._queued: set[str] = set()
         self._turn = asyncio.Semaphore(1)
+        self._used: asyncio.Queue[tuple[Grant, str]] = asyncio.Queue(WAITING)
+        self._told: OrderedDict[str, float] = OrderedDict()
         self._cut_off: set[str] = set()
         """Of builds that an agent before this one did not see the end of."""
 
@@ -88,11 +95,19 @@ class Shares:
             noted = {"lease": lease.model_dump(), "layers": layers, "whole": whole}
             write_atomic(str(self._folder / f"{lease.key}.json"), json.dumps(noted).encode())
 
-    def seen(self, key: str) -> None:
+    def seen(self, grant: Grant, key: str) -> None:
         """The image is here: those who still wait for the end of its build may have it."""
         if key in self._cut_off:
             self._cut_off.discard(key)
             self.want(key)
+        now = time.monotonic()
+        if now - self._told.get(key, -TELL_EVERY) >= TELL_EVERY:
+            self._told[key] = now
+            self._told.move_to_end(key)
+            while len(self._told) > WAITING:
+                self._told.popitem(last=False)
+            with contextlib.suppress(asyncio.QueueFull):
+                self._used.put_nowait((grant, key))
 
     def want(self, key: str) -> None:
         if key not in self._queued:
@@ -104,9 +119,19 @@ class Shares:
         """Until cancelled. Those that wait their turn hold their lease meanwhile."""
         command = subjects.command(self._worker, "share")
         async with asyncio.TaskGroup() as tasks, self._bus.subscribe(command, self._on_command):
+            tasks.create_task(self._tell_uses())
             while True:
                 key = await self._wanted.get()
                 tasks.create_task(self._shared(key))
+
+    async def _tell_uses(self) -> None:
+        """Later, and one after the other: no job waits for it."""
+        while True:
+            grant, key = await self._used.get()
+            told = Used(job=grant.job, attempt=grant.attempt, nonce=grant.nonce, key=key)
+            with contextlib.suppress(BusError):
+                subject = image_blobs.subject("used", self._worker)
+                await self._bus.request(subject, told, Empty, attempts=1)
 
     async def _shared(self, key: str) -> None:
         try:

@@ -136,6 +136,15 @@ class Ask(Message):
     """A blob of lease ``waited`` that is missing or damaged."""
 
 
+class Used(Message):
+    """``….used.<worker>``: an attempt runs in it, and its worker had the image already."""
+
+    job: str
+    attempt: int
+    nonce: str
+    key: Key
+
+
 class Turn(StrEnum):
     """What to do now."""
 

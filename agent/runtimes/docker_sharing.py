@@ -73,7 +73,7 @@ class Sharing:
         wanted.tell(found is not None)
         if found is not None:
             if self.fleet is not None:
-                self.fleet.shares.seen(wanted.key)
+                self.fleet.shares.seen(wanted.grant, wanted.key)
             return str(found["Id"]), True
         async with self.images.makings.alone(name, output) as heard:
             found = await self.images.find(name)

@@ -1,7 +1,7 @@
 """Which image is built where, who waits for it, and where do its layers lie?
 
-Consumes: the requests ``ask``, ``beat``, ``built``, ``share``, ``missing``, ``put``, ``done``,
-``failed``, ``alone`` and ``get`` of workers.
+Consumes: the requests ``ask``, ``used`` and ``get`` of those who need one, and ``beat``, ``built``,
+``share``, ``missing``, ``put``, ``done``, ``failed`` and ``alone`` of builders.
 Publishes: ``stoker.cmd.<worker>.share``.
 Owns: the buckets ``environments`` and ``images``.
 """

@@ -7,7 +7,7 @@ from collections import OrderedDict
 
 from bus.errors import NotFound, Refused
 from bus.records import Records
-from schemas.environments import Ask, GetChunk
+from schemas.environments import Ask, GetChunk, Used
 from schemas.job import Record
 from schemas.problem import Problem
 
@@ -23,7 +23,7 @@ class Grants:
         self._records = records
         self._known: OrderedDict[tuple[str, int, str, str], tuple[float, str]] = OrderedDict()
 
-    async def pool(self, asked: Ask | GetChunk, worker: str) -> str:
+    async def pool(self, asked: Ask | GetChunk | Used, worker: str) -> str:
         """In which the attempt runs; raises ``Refused``."""
         key = (asked.job, asked.attempt, asked.nonce, worker)
         until, pool = self._known.get(key, (0.0, ""))
@@ -47,7 +47,7 @@ class Grants:
             return None
 
 
-def granted(record: Record, asked: Ask | GetChunk, worker: str) -> bool:
+def granted(record: Record, asked: Ask | GetChunk | Used, worker: str) -> bool:
     current = record.current
     return (
         current is not None
@@ -60,3 +60,8 @@ def refused(code: str, detail: str, status: int = 422) -> Refused:
     return Refused(
         Problem(code=code, title="Not with this environment", status=status, detail=detail)
     )
+
+
+def worker_of(subject: str) -> str:
+    """An agent's request ends in its own name: that is what its rights are tied to."""
+    return subject.rsplit(".", 1)[1]

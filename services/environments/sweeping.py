@@ -10,7 +10,7 @@ from bus.clock import ServerClock
 from bus.errors import BusError
 from bus.images import ImageStore
 from services.environments.config import EnvironmentsConfig
-from services.environments.rules import orphans, surplus, unnamed
+from services.environments.keeping import orphans, surplus, unnamed
 from services.environments.shelf import Shelf
 
 log = logging.getLogger(__name__)

@@ -7,9 +7,11 @@ import contextlib
 import hashlib
 import json
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import pytest
 
 import agent.environments
 from agent.environments import Fleet
@@ -17,11 +19,14 @@ from agent.shares import CannotExport, Shares
 from bus.connection import Bus
 from bus.link import BusConfig
 from bus.records import Records
-from schemas.environments import Asked, Blob, LeaseKey, SharedImage, Turn
+from schemas.environments import Asked, Blob, LeaseKey, Phase, SharedImage, Turn
 from schemas.job import Attempt, Fact, Record, State
 from schemas.spec import JobSpec
 from schemas.stream import Stream
 from schemas.worker import Grant
+from services.environments.config import EnvironmentsConfig
+from services.environments.service import Environments
+from services.environments.shelf import Shelf
 
 KEY = "ab" * 16
 BASE = "ba5e" * 16
@@ -119,6 +124,61 @@ async def grant_of(
     )  # fmt: skip
     await Records(bus).write(record, Fact.RUNNING, 0)
     return Grant(job=job, attempt=1, nonce=f"n-{job}", spec=spec, bundle="b")
+
+
+LEASE = 1.5
+CONFIG = EnvironmentsConfig(lease=LEASE, share_begins=10.0, nudge_every=0.2, sweep_every=3600.0)
+Make = Callable[[str], Worker]
+
+
+@pytest.fixture
+async def replicas(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[list[Environments]]:
+    """Two of them, in one queue group."""
+    for name in ("ASK_EVERY", "BEAT_EVERY", "BEAT_MOST"):
+        monkeypatch.setattr(f"agent.environments.{name}", 0.0)
+    quick()
+    made = [Environments(bus, CONFIG) for _ in range(2)]
+    tasks = [asyncio.ensure_future(one.run()) for one in made]
+    await bus.flush()
+    yield made
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+
+
+@pytest.fixture
+async def worker(bus: Bus, tmp_path: Path, replicas: list[Environments]) -> AsyncIterator[Make]:
+    tasks: list[asyncio.Task[None]] = []
+
+    def make(name: str) -> Worker:
+        made = Worker(bus, name, tmp_path / name)
+        made.folder.mkdir()
+        tasks.append(asyncio.ensure_future(made.shares.run()))
+        return made
+
+    yield make
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+
+
+async def until_phase(bus: Bus, phase: Phase, wanted: bool | None = None) -> None:
+    shelf = Shelf(bus)
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            entry = await shelf.entry("default", KEY)
+            if entry and entry.phase is phase and wanted in (None, entry.wanted):
+                return
+            await asyncio.sleep(0.02)
+
+
+async def build(worker: Worker, grant: Grant, go_on: asyncio.Event | None = None) -> None:
+    lease = await worker.lease(grant)
+    async with worker.fleet.building(lease, grant, (BASE,), worker.hear) as output:
+        output(Stream.BUILD, b"Collecting six\n")
+        if go_on is not None:
+            await go_on.wait()
+        worker.here.add(KEY)
 
 
 @contextlib.asynccontextmanager

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import hashlib
-from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 
 from agent.environments import Fleet
-from agent.image_blobs import LostBlob, subject
+from agent.image_blobs import subject
 from agent.runtimes.protocol import CannotPrepare
 from bus.connection import Bus
 from bus.errors import Refused
@@ -20,85 +18,31 @@ from bus.server import EmbeddedServer
 from schemas.environments import (
     Ask,
     Asked,
-    GetChunk,
-    ImageChunk,
     LeaseAnswer,
     LeaseBeat,
     Phase,
     PutChunk,
-    StartSharing,
     Turn,
 )
-from schemas.job import State
 from schemas.reason import Reason
 from schemas.stream import Stream
 from schemas.worker import Grant
-from services.environments.config import EnvironmentsConfig
 from services.environments.service import Environments
 from services.environments.shelf import Shelf
 from tests.integration.environment_tools import (
     BASE,
     KEY,
-    PATIENCE,
+    Make,
     Worker,
+    build,
     building_elsewhere,
     grant_of,
-    quick,
+    replicas,
+    until_phase,
+    worker,
 )
 
-LEASE = 1.5
-CONFIG = EnvironmentsConfig(lease=LEASE, share_begins=10.0, nudge_every=0.2, sweep_every=3600.0)
-Make = Callable[[str], Worker]
-
-
-@pytest.fixture
-async def replicas(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[list[Environments]]:
-    """Two of them, in one queue group."""
-    for name in ("ASK_EVERY", "BEAT_EVERY", "BEAT_MOST"):
-        monkeypatch.setattr(f"agent.environments.{name}", 0.0)
-    quick()
-    made = [Environments(bus, CONFIG) for _ in range(2)]
-    tasks = [asyncio.ensure_future(one.run()) for one in made]
-    await bus.flush()
-    yield made
-    for task in tasks:
-        task.cancel()
-    await asyncio.wait(tasks)
-
-
-@pytest.fixture
-async def worker(bus: Bus, tmp_path: Path, replicas: list[Environments]) -> AsyncIterator[Make]:
-    tasks: list[asyncio.Task[None]] = []
-
-    def make(name: str) -> Worker:
-        made = Worker(bus, name, tmp_path / name)
-        made.folder.mkdir()
-        tasks.append(asyncio.ensure_future(made.shares.run()))
-        return made
-
-    yield make
-    for task in tasks:
-        task.cancel()
-    await asyncio.wait(tasks)
-
-
-async def until_phase(bus: Bus, phase: Phase, wanted: bool | None = None) -> None:
-    shelf = Shelf(bus)
-    async with asyncio.timeout(PATIENCE):
-        while True:
-            entry = await shelf.entry("default", KEY)
-            if entry and entry.phase is phase and wanted in (None, entry.wanted):
-                return
-            await asyncio.sleep(0.02)
-
-
-async def build(worker: Worker, grant: Grant, go_on: asyncio.Event | None = None) -> None:
-    lease = await worker.lease(grant)
-    async with worker.fleet.building(lease, grant, (BASE,), worker.hear) as output:
-        output(Stream.BUILD, b"Collecting six\n")
-        if go_on is not None:
-            await go_on.wait()
-        worker.here.add(KEY)
+__all__ = ("replicas", "worker")
 
 
 async def test_of_ten_that_need_it_one_builds_and_the_others_fetch(
@@ -287,87 +231,6 @@ async def test_an_image_that_cannot_be_shared_keeps_nobody_waiting(
     assert asked.turn is turn
 
 
-# What is stored.
-
-
-async def shared(bus: Bus, one: Worker, two: Worker) -> tuple[Grant, Asked]:
-    """What ``two`` is told once ``one`` has built and shared it."""
-    await build(one, await grant_of(bus, "j1", one.name))
-    grant = await grant_of(bus, "j2", two.name)
-    asked = await two.turn(grant)
-    assert asked is not None
-    assert asked.turn is Turn.FETCH
-    return grant, asked
-
-
-async def test_a_chunk_with_a_wrong_digest_is_refused(bus: Bus, worker: Make) -> None:
-    lease = await worker("w1").lease(await grant_of(bus, "j1", "w1"))
-    key = lease.model_dump()
-    await bus.request(subject("share", "w1"), StartSharing(**key), LeaseAnswer)
-    wrong = hashlib.sha256(b"something else").digest()
-    put = PutChunk(**key, digest=BASE, index=0, sha256=wrong, data=b"data")
-    with pytest.raises(Refused, match="digest"):
-        await bus.request(subject("put", "w1"), put, LeaseAnswer)
-    assert await ImageStore(bus).stored() == set()
-
-
-async def test_a_layer_that_is_damaged_is_found_out_and_built_anew(
-    bus: Bus, worker: Make, tmp_path: Path
-) -> None:
-    one, two = worker("w1"), worker("w2")
-    grant, asked = await shared(bus, one, two)
-    assert asked.image is not None
-    digest = asked.image.layers[0].digest
-    blob = await Shelf(bus).blob("default", digest)
-    assert blob is not None
-    store = ImageStore(bus)
-    await store.remove(blob.upload, digest)
-    for index in range(asked.image.layers[0].chunks):
-        await store.put(blob.upload, digest, index, bytes(512 << 10))
-    with pytest.raises(LostBlob) as caught:
-        await two.fetched(grant, asked, tmp_path / "damaged")
-    answer = await two.fleet.lost(grant, KEY, asked.number, caught.value.digest)
-    assert answer is not None
-    assert answer.turn is Turn.BUILD
-    assert await Shelf(bus).blob("default", digest) is None
-
-
-async def test_a_layer_that_is_there_already_is_not_sent_again(bus: Bus, worker: Make) -> None:
-    one, two = worker("w1"), worker("w2")
-    await shared(bus, one, two)
-    before = await ImageStore(bus).stored()
-    await Shelf(bus).change(
-        "default", KEY, lambda entry: entry and entry.model_copy(update={"phase": Phase.FREE})
-    )
-    await build(two, await grant_of(bus, "j3", "w2"))
-    three = worker("w3")
-    asked = await three.turn(await grant_of(bus, "j4", "w3"))
-    assert asked is not None
-    assert asked.turn is Turn.FETCH
-    assert await ImageStore(bus).stored() == before
-
-
-async def test_a_chunk_goes_only_to_an_attempt_of_the_same_pool(bus: Bus, worker: Make) -> None:
-    _, asked = await shared(bus, worker("w1"), worker("w2"))
-    assert asked.image is not None
-    digest = asked.image.layers[0].digest
-
-    async def get(job: str, name: str, nonce: str = "", key: str = KEY) -> bytes:
-        wanted = GetChunk(
-            job=job, attempt=1, nonce=nonce or f"n-{job}", key=key, digest=digest, index=0
-        )
-        return (await bus.request(subject("get", name), wanted, ImageChunk)).data
-
-    assert len(await get("j2", "w2")) == 512 << 10
-    await grant_of(bus, "j8", "w8", pool="other")
-    await grant_of(bus, "j9", "w9", state=State.SUCCEEDED)
-    for told in (("j2", "w3"), ("j2", "w2", "guessed"), ("j8", "w8"), ("j9", "w9")):
-        with pytest.raises(Refused):
-            await get(*told)
-    with pytest.raises(Refused):
-        await get("j2", "w2", key="cd" * 16)
-
-
 async def test_pools_do_not_share(bus: Bus, worker: Make) -> None:
     await build(worker("w1"), await grant_of(bus, "j1", "w1"))
     other = await grant_of(bus, "j8", "w8", pool="other")
@@ -392,38 +255,3 @@ async def test_without_the_service_each_builds_for_itself(bus: Bus, tmp_path: Pa
     assert asked is not None
     assert asked.turn is Turn.ALONE
     assert "does not answer" in asked.because
-
-
-async def test_what_nobody_needs_is_freed(
-    bus: Bus, worker: Make, replicas: list[Environments]
-) -> None:
-    await shared(bus, worker("w1"), worker("w2"))
-    sweeper = replicas[0]._sweeper
-    await sweeper.round()
-    await sweeper.drop_orphans()
-    assert len(await ImageStore(bus).stored()) == 2
-    await ImageStore(bus).put("left", BASE, 0, b"half")
-    sweeper._config = dataclasses.replace(CONFIG, unused=-1.0, spared=-1.0)
-    await sweeper.round()
-    await sweeper.drop_orphans()
-    assert await ImageStore(bus).stored() == set()
-    assert await Shelf(bus).all() == ({}, {})
-
-
-async def test_an_image_whose_agent_died_before_it_said_so_is_shared_all_the_same(
-    bus: Bus, worker: Make, tmp_path: Path
-) -> None:
-    """The engine had it whole; the next agent finds it and asks nobody."""
-    one, two = worker("w1"), worker("w2")
-    lease = await one.lease(await grant_of(bus, "j1", "w1"))
-    one.shares.keep(lease, (BASE,), whole=False)
-    waiting = asyncio.ensure_future(two.turn(await grant_of(bus, "j2", "w2")))
-    await two.until_said("waiting for it")
-    again = Worker(bus, "w1", tmp_path / "w1")
-    again.shares.tidy()
-    again.shares.seen(KEY)
-    running = asyncio.ensure_future(again.shares.run())
-    asked = await waiting
-    running.cancel()
-    assert asked is not None
-    assert asked.turn is Turn.FETCH

@@ -20,16 +20,14 @@ from schemas.environments import (
 )
 from schemas.reason import Reason
 from services.environments.config import EnvironmentsConfig
+from services.environments.keeping import orphans, surplus, unnamed
 from services.environments.rules import (
     Asker,
     Decision,
     Desk,
     Fresh,
     holds,
-    orphans,
     renewed,
-    surplus,
-    unnamed,
 )
 
 CONFIG = EnvironmentsConfig()
