@@ -46,7 +46,8 @@ async def remove_secret(request: web.Request) -> web.Response:
     owner, name = who(request).name, name_of(request)
     known = await ask(request.app, "secrets", "list", ListSecrets(owner=owner), SecretList)
     if name not in {one.name for one in known.secrets}:
-        raise refuse(404, "no_such_secret", "There is no such secret", f"There is no secret {name} of yours.")
+        detail = f"You have no secret {name}."
+        raise refuse(404, "no_such_secret", "There is no such secret", detail)
     message = RemoveSecret(owner=owner, name=name, address=client_address(request))
     await ask(request.app, "secrets", "remove", message, Empty)
     return web.Response(status=204)
