@@ -33,7 +33,10 @@ class Rounds:
         """Until cancelled."""
         while self._app[CONFIG].sign_in:
             await asyncio.sleep(self._every)
-            await self.once()
+            try:
+                await self.once()
+            except Exception:
+                log.exception("a round of the open sockets failed; the next one goes on")
 
     async def once(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -49,10 +52,20 @@ class Rounds:
                 log.warning("whether a viewer may stay cannot be told now: %s", error)
                 return
             if found is None:
-                await ws.close(code=SIGNED_OUT, message=b"signed out")
+                await close(ws, SIGNED_OUT, b"signed out")
             elif rights(found) != rights(request[PRINCIPAL]):
                 # What it may see was settled at its start: it comes back, and is asked anew.
-                await ws.close(code=WSCloseCode.SERVICE_RESTART, message=b"other rights now")
+                await close(ws, WSCloseCode.SERVICE_RESTART, b"other rights now")
+
+
+async def close(ws: web.WebSocketResponse, code: int, why: bytes) -> None:
+    """One that has not begun yet is left alone: it has been asked just now."""
+    if not ws.prepared:
+        return
+    try:
+        await ws.close(code=code, message=why)
+    except ConnectionError:
+        log.info("a viewer went away before it was told to")
 
 
 def rights(who: Principal | None) -> tuple[object, ...]:
