@@ -208,7 +208,9 @@ async def until_logged(running: EmbeddedServer, words: str) -> None:
 def test_the_configuration_for_a_server_of_ones_own_is_valid(tmp_path: Path) -> None:
     shown = server_certificate(tmp_path, ["nats"], time.time())
     for name in ("nats.conf", "identities.conf", "tls.conf"):
-        text = (DEPLOY / name).read_text().replace("/etc/stoker/server.pem", str(shown))
+        text = (
+            (DEPLOY / name).read_text().replace("/etc/stoker/certificates/server.pem", str(shown))
+        )
         (tmp_path / name).write_text(re.sub(r'"/var/lib/nats"', f'"{tmp_path}"', text))
     (tmp_path / "accounts.conf").write_text("")
     command = [str(find_binary(ServerConfig(tmp_path))), "-t", "-c", str(tmp_path / "tls.conf")]
