@@ -8,7 +8,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 
-from bus.errors import Refused
+from bus.errors import BusError, Refused
 from schemas.people import Principal, Role, Way
 from schemas.people_requests import Check
 from ui.credentials import Credential, Shown
@@ -30,7 +30,7 @@ class Principals:
         self._ask = ask
         self._clock = clock
         self._kept: OrderedDict[Key, tuple[Principal, float]] = OrderedDict()
-        self._asking: dict[Key, asyncio.Lock] = {}
+        self._asking: dict[Key, asyncio.Future[Principal | None]] = {}
 
     async def of(self, shown: Shown) -> Principal | None:
         """Of all that was shown together; None for nobody. Raises ``BusError``."""
@@ -54,13 +54,22 @@ class Principals:
         known = self._known(key)
         if known is not None or not credential.value:
             return known
-        going = self._asking.setdefault(key, asyncio.Lock())
+        going = self._asking.get(key)
+        if going is not None:
+            return await asyncio.shield(going)
+        self._asking[key] = going = asyncio.get_running_loop().create_future()
         try:
-            async with going:
-                return self._known(key) or await self._fresh(key, credential)
+            found = await self._fresh(key, credential)
+            going.set_result(found)
+            return found
+        except BaseException as error:
+            # All who wait are told now: one after the other they would wait in turn.
+            away = error if isinstance(error, BusError) else BusError("the question was broken off")
+            going.set_exception(away)
+            going.exception()  # Maybe nobody waits.
+            raise
         finally:
-            if not going.locked():
-                self._asking.pop(key, None)
+            del self._asking[key]
 
     def _known(self, key: Key) -> Principal | None:
         found = self._kept.get(key)

@@ -126,3 +126,36 @@ async def test_where_nobody_can_tell_that_is_said() -> None:
     with pytest.raises(Unanswered):
         await found.of(session())
     assert not found._asking
+
+
+async def test_who_waits_for_an_answer_that_never_comes_does_not_wait_in_turn() -> None:
+    asked = 0
+
+    async def ask(_: Check) -> Principal:
+        nonlocal asked
+        asked += 1
+        await asyncio.sleep(0)
+        raise Unanswered("stoker.req.people.check", 1.0)
+
+    found = Principals(ask)
+    told = await asyncio.gather(*(found.of(session()) for _ in range(20)), return_exceptions=True)
+    assert all(isinstance(one, Unanswered) for one in told)
+    assert asked == 1
+
+
+async def test_who_breaks_off_takes_nobody_along() -> None:
+    answer = asyncio.Event()
+
+    async def ask(_: Check) -> Principal:
+        await answer.wait()
+        return ANN
+
+    found = Principals(ask)
+    first, second, third = (asyncio.create_task(found.of(session())) for _ in range(3))
+    await asyncio.sleep(0)
+    second.cancel()
+    await asyncio.sleep(0)
+    answer.set()
+    assert (await first, await third) == (ANN, ANN)
+    assert second.cancelled()
+    assert not found._asking
