@@ -95,7 +95,10 @@ class Shown:
         """For ever."""
         while True:
             await asyncio.sleep(LOOK_EVERY)
-            self.refresh()
+            try:
+                self.refresh()
+            except Exception:
+                log.exception("the certificate cannot be looked at")
 
 
 def no_password() -> str:
@@ -128,3 +131,5 @@ async def keep_renewed(
             server_certificate(folder, names(), clock())
         except BusError as error:
             log.error("the certificate cannot be renewed: %s", error)
+        except Exception:
+            log.exception("the certificate cannot be renewed")
