@@ -40,9 +40,13 @@ async def broken(bus: Bus, stream: Stream) -> str:
 
 
 async def broken_streams(bus: Bus) -> dict[str, str]:
-    """Those of our own that do not store, and what the server says of them."""
-    told = await asyncio.gather(*(broken(bus, stream) for stream in STREAMS))
-    return {stream.name: text for stream, text in zip(STREAMS, told, strict=True) if text}
+    """Those of our own that do not store, and what the server says of them.
+
+    One that takes no purge, from nobody, cannot be asked.
+    """
+    asked = [stream for stream in STREAMS if not stream.frozen]
+    told = await asyncio.gather(*(broken(bus, stream) for stream in asked))
+    return {stream.name: text for stream, text in zip(asked, told, strict=True) if text}
 
 
 async def closed_streams(bus: Bus) -> list[str]:
