@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import stat
 import time
 from pathlib import Path
 
@@ -75,11 +76,11 @@ class AttemptOutputs:
                     await self._over.wait()
 
     async def _look(self) -> None:
-        root = self._root()
-        if root is None and not self._begun():
+        folder = self._folder.outputs
+        if not is_folder(folder) or not (self._begun() or holds_files(folder)):
             return
         async with self._round:
-            await self._sender.round(str(root or self._folder.outputs), final=False)
+            await self._sender.round(str(folder), final=False)
         if not self._begun():
             await asyncio.to_thread(write_atomic, self._begun_mark, b"")
 
@@ -93,28 +94,41 @@ class AttemptOutputs:
             self.stored = self.settled = True
             with contextlib.suppress(Corrupt):
                 return decode(OutputsEnd, before, None)
-        root = self._root()
-        if root is None and not self._begun():
-            self.settled = True
+        if not self._anything(self._folder.outputs):
             return None
-        manifest = await self._sent(str(root or self._folder.outputs), self._rhythm.longest)
+        manifest = await self._sent(self._folder.outputs, self._rhythm.longest)
         end = end_of(manifest, self._problem)
         if manifest is not None:
-            await asyncio.to_thread(write_atomic, self._done_mark, encode(end)[0])
+            with contextlib.suppress(OSError):  # Without it, they are sent once more.
+                await asyncio.to_thread(write_atomic, self._done_mark, encode(end)[0])
         return end
 
-    async def again(self, shelf: Path) -> None:
-        """Once more, by the keeper: from where they lie now."""
-        self.hurry.clear()
-        root = self._root() or kept_at(shelf / self._folder.name)
-        if root is None and not self._begun():
-            self.settled = True
-            return
-        await self._sent(str(root or self._folder.outputs), KEEPER_SECONDS)
+    def _anything(self, folder: Path) -> bool:
+        """Whether a last manifest is due. One of a folder that is gone would lose what is stored.
 
-    async def _sent(self, root: str, longest: float) -> Manifest | None:
+        A folder that was moved is the keeper's to find.
+        """
+        if not is_folder(folder):
+            return False
+        self.settled = not holds_files(folder) and not self._begun()
+        return not self.settled
+
+    async def again(self, shelf: Path) -> None:
+        """Once more, by the keeper: from where they lie now. What is nowhere is given up."""
+        self.hurry.clear()
+        try:
+            for place in (self._folder.outputs, shelf / self._folder.name):
+                if self._anything(place):
+                    await self._sent(place, KEEPER_SECONDS)
+                    return
+            self.settled = True
+        except Exception:
+            log.exception("the outputs of %s", self._folder.name)
+            self.settled = True
+
+    async def _sent(self, place: Path, longest: float) -> Manifest | None:
         """None where that is given up, for now or for good."""
-        sending = asyncio.ensure_future(self._last_round(root))
+        sending = asyncio.ensure_future(self._last_round(str(place)))
         waiting = asyncio.ensure_future(self._patience(longest))
         try:
             await asyncio.wait((sending, waiting), return_when=asyncio.FIRST_COMPLETED)
@@ -158,10 +172,7 @@ class AttemptOutputs:
                     await self.hurry.wait()
         self._problem = self._problem or "the job was cancelled"
 
-    # ---- where they lie
-
-    def _root(self) -> Path | None:
-        return kept_at(self._folder.outputs)
+    # ---- what is on the disk
 
     @property
     def _begun_mark(self) -> str:
@@ -176,12 +187,12 @@ class AttemptOutputs:
         return os.path.exists(self._begun_mark)
 
 
-def kept_at(folder: Path) -> Path | None:
-    """Where there is anything in it."""
+def is_folder(place: Path) -> bool:
+    """Not one that is reached through a link."""
     try:
-        return folder if holds_files(folder) else None
+        return stat.S_ISDIR(os.lstat(place).st_mode)
     except OSError:
-        return None
+        return False
 
 
 def end_of(manifest: Manifest | None, problem: str) -> OutputsEnd:

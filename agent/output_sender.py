@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import math
 import os
 import time
 from dataclasses import dataclass
@@ -77,7 +78,7 @@ class Sender:
         self._asked = False
         self._last: Manifest | None = None
         self.progress = time.monotonic()
-        """When something got through last."""
+        """When something was read, or got through, last; a full window stops both."""
 
     async def round(self, root: str, *, final: bool) -> Manifest:
         """Sends what is new and says what there is. Raises ``BusError`` and ``OSError``."""
@@ -89,7 +90,9 @@ class Sender:
             raise
 
     async def _rounded(self, root: str, final: bool) -> Manifest:
+        self.progress = math.inf  # However long that takes, nobody waits for an answer.
         found = await asyncio.to_thread(scan, root, self._named)
+        self._note_progress(0)
         still = None if final else self._rhythm.still
         planned = plan(found, self._known, self._limits, time.time(), still)
         unchanged = not planned.read and len(planned.keep) == len(self._known)
@@ -172,6 +175,7 @@ class Sender:
                     raise Changing
                 left -= len(piece.data)
                 digests += piece.digest
+                self._note_progress(0)
                 await self._window.add(piece.digest, piece.data)
             if Found.of(path, os.fstat(file)) != before:
                 raise Changing

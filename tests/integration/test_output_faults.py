@@ -131,6 +131,29 @@ async def test_nobody_there_holds_an_end_up_for_ever_and_the_keeper_goes_on(
     assert not (case.work / "attempts" / f"{JOB}.1").exists()
 
 
+async def test_what_is_stored_outlives_the_loss_of_the_folder(case: Case) -> None:
+    """Neither the end nor the keeper takes a folder that is gone for an empty one."""
+    grant = await case.attempt(1)
+    outputs = case.outputs(grant)
+    (case.root / "epoch1").write_text("1")
+    folder = case.folder
+    async with serving(case.bus):
+        looking = asyncio.create_task(outputs.while_running())
+        async with asyncio.timeout(PATIENCE):
+            while "epoch1" not in await case.texts():  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        await until(lambda: Path(outputs._begun_mark).exists())
+        (folder.outputs / "epoch1").unlink()
+        folder.outputs.rmdir()
+        assert await outputs.at_end() is None
+        await asyncio.wait_for(looking, PATIENCE)
+        assert not outputs.settled
+        await outputs.again(case.work / "outputs")
+    assert outputs.settled
+    assert not outputs.stored
+    assert await case.texts() == {"epoch1": b"1"}
+
+
 async def test_a_cancelled_job_does_not_wait_for_its_outputs(case: Case) -> None:
     grant = await case.attempt(1)
     (case.root / "model").write_text("trained")
