@@ -19,6 +19,8 @@ from bus.boxes import KEY_BYTES, new_key
 from bus.errors import BusError
 from bus.keys import write_private
 
+FIRST = 1
+"""Version of the first key."""
 MARK_CHARACTERS = 32
 
 
@@ -27,35 +29,31 @@ class KeyFileError(BusError):
 
 
 class KeyFile:
-    """Read anew whenever it has changed."""
+    """As it was when it was read."""
 
     def __init__(self, path: Path) -> None:
         """Raises ``KeyFileError``."""
         self.path = path
-        self._seen: tuple[int, int] | None = None
-        self._keys: dict[int, bytes] = {}
-        self.look()
+        self._seen = self._look()
+        try:
+            self.keys: Mapping[int, bytes] = read_keys(path)
+        except OSError as error:
+            raise KeyFileError(f"{path}: {error.strerror}") from error
 
     @property
     def newest(self) -> int:
-        return max(self._keys)
+        return max(self.keys)
 
-    @property
-    def keys(self) -> Mapping[int, bytes]:
-        return self._keys
+    def changed(self) -> bool:
+        """Raises ``KeyFileError``."""
+        return self._look() != self._seen
 
-    def look(self) -> bool:
-        """Whether there was something new. Raises ``KeyFileError``."""
+    def _look(self) -> tuple[int, int]:
         try:
             found = os.stat(self.path)
-            seen = (found.st_ino, found.st_mtime_ns)
-            if seen == self._seen:
-                return False
-            self._keys = read_keys(self.path)
         except OSError as error:
             raise KeyFileError(f"{self.path}: {error.strerror}") from error
-        self._seen = seen
-        return True
+        return found.st_ino, found.st_mtime_ns
 
 
 def read_keys(path: Path) -> dict[int, bytes]:
@@ -82,7 +80,7 @@ def make_keys(path: Path) -> None:
     """With a first key; whoever comes second finds the one of the first. Raises ``OSError``."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    write_keys(fresh, {1: new_key()})
+    write_keys(fresh, {FIRST: new_key()})
     with contextlib.suppress(FileExistsError):
         os.link(fresh, path)
     fresh.unlink()

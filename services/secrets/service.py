@@ -8,7 +8,7 @@ import time
 
 from bus import subjects
 from bus.audit import note
-from bus.boxes import Unreadable, pair_of, public_of_user, seal, unseal
+from bus.boxes import KEY_BYTES, Unreadable, pair_of, public_of_user, seal, unseal
 from bus.codec import decode, encode
 from bus.connection import Bus
 from bus.errors import BusError, Corrupt, NotFound, Refused
@@ -146,14 +146,15 @@ class Secrets:
         worker = subject.rsplit(".", 1)[1]
         record = (await self._records.get(asked.job)).record
         check_grant(record, asked, worker)
+        if len(asked.key) != KEY_BYTES:
+            raise refused("bad_key", f"a key to seal for has {KEY_BYTES} bytes")
         own = await self._key_of(worker)
         await self._store.refresh()
         try:
             value = await self._store.value(record.owner, asked.name)
         except NotFound as error:
-            raise refused("no_such_secret", f"there is no secret {asked.name} any more", 404) from (
-                error
-            )
+            detail = f"there is no secret {asked.name} any more"
+            raise refused("no_such_secret", detail, 404) from error
         except Unreadable as error:
             log.error("secret %s of %s: %s", asked.name, record.owner, error)
             detail = f"secret {asked.name} cannot be read; the log of the secrets service says why"

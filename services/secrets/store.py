@@ -14,12 +14,13 @@ from bus.connection import Bus
 from bus.errors import Conflict, NotFound
 from bus.kv import Bucket, KeyValue
 from schemas.secret import KeptSecret, KeyMarks, SecretInfo
-from services.secrets.keyfile import KeyFile, KeyFileError, make_keys, mark_of
+from services.secrets.keyfile import FIRST, KeyFile, KeyFileError, make_keys, mark_of
 
 log = logging.getLogger(__name__)
 
 MARKS = "keys"
 VALUES = "value"
+HOUR = 3600.0
 
 
 class Store:
@@ -29,6 +30,7 @@ class Store:
         self._bucket = Bucket(bus, "secrets")
         self._clock = clock
         self.keys: KeyFile
+        self._renewed_by, self._renewed_at = 0, 0.0
 
     async def open(self, path: Path) -> None:
         """Makes the file where nothing was locked yet. Raises ``KeyFileError``."""
@@ -38,14 +40,17 @@ class Store:
                     f"there is no {path}, whose keys lock the stored secrets; name it with --key"
                 )
             make_keys(path)
-        self.keys = KeyFile(path)
-        await self._settle_marks()
+        keys = KeyFile(path)
+        await self._settle_marks(keys)
+        self.keys = keys
 
     async def refresh(self) -> None:
         """Takes up a key that was added to the file meanwhile."""
         try:
-            if self.keys.look():
-                await self._settle_marks()
+            if self.keys.changed():
+                keys = KeyFile(self.keys.path)
+                await self._settle_marks(keys)
+                self.keys = keys
         except KeyFileError as error:
             log.error("the keys stay those that were read before: %s", error)
 
@@ -72,12 +77,20 @@ class Store:
         return tuple(sorted(found, key=lambda one: one.name))
 
     async def renew(self) -> int:
-        """Locks by the newest key what an older one locks; how many it were."""
+        """Locks by the newest key what an older one locks; how many it were.
+
+        Everything is read for that: only where there is another key, and then once an hour, for
+        what a replica wrote that did not know it yet.
+        """
         await self.refresh()
+        newest, now = self.keys.newest, self._clock()
+        if newest == FIRST or (newest == self._renewed_by and now < self._renewed_at + HOUR):
+            return 0
         renewed = 0
         for key, entry in (await self._bucket.all(below=VALUES)).items():
             if await self._renewed(key, entry):
                 renewed += 1
+        self._renewed_by, self._renewed_at = newest, now
         return renewed
 
     async def _renewed(self, key: str, entry: KeyValue) -> bool:
@@ -107,14 +120,15 @@ class Store:
             raise Unreadable(f"{self.keys.path} has no key {one.version}, which locks it")
         return unlock(key, one.locked, place_of(owner, name, one.version))
 
-    async def _settle_marks(self) -> None:
+    async def _settle_marks(self, keys: KeyFile) -> None:
+        """Raises ``KeyFileError`` where these are not the keys that lock what is stored."""
+        mine = {version: mark_of(key) for version, key in keys.keys.items()}
         while True:
             entry = await self._bucket.get(MARKS)
             known = decode(KeyMarks, entry.value, None).marks if entry else {}
-            mine = {version: mark_of(key) for version, key in self.keys.keys.items()}
             if (known and not mine.items() & known.items()) or contradict(mine, known):
                 raise KeyFileError(
-                    f"{self.keys.path} is not the file whose keys lock the stored secrets"
+                    f"{keys.path} is not the file whose keys lock the stored secrets"
                 )
             if mine.items() <= known.items():
                 return

@@ -285,6 +285,23 @@ async def test_another_file_of_keys_is_refused_at_the_start(vault: Vault, tmp_pa
         await run(vault.bus, SecretsConfig(other))
 
 
+async def test_a_file_that_becomes_another_changes_nothing(
+    vault: Vault, caplog: pytest.LogCaptureFixture
+) -> None:
+    await vault.set("TOKEN")
+    await vault.join("ant")
+    await vault.grant("ant")
+    kept = read_keys(vault.keys)
+    for broken in ("?", None):
+        write_keys(vault.keys, {1: bytes(32)}) if broken is None else vault.keys.write_text(broken)
+        await vault.set("TOKEN", b"another value")
+        assert await vault.open("ant") == b"another value"
+        assert "the keys stay" in caplog.text
+        caplog.clear()
+    write_keys(vault.keys, kept)
+    assert await vault.open("ant") == b"another value"
+
+
 async def test_replicas_share_one_file(vault: Vault) -> None:
     async with serving(vault.bus, SecretsConfig(vault.keys, identified=True)):
         await vault.join("ant")
