@@ -58,7 +58,7 @@ async def send(
     """Those blobs that are not there yet. Raises ``BusError`` and ``OSError``."""
     digests = tuple(dict.fromkeys(blob.digest for blob in image.blobs))
     asked = AskMissing(**lease.model_dump(), digests=digests)
-    answer = await bus.request(subject("missing", worker), asked, Missing)
+    answer = await bus.request(subject("missing", worker), asked, Missing, timeout=CHUNK_SECONDS)
     for digest in answer.digests:
         await send_blob(bus, worker, lease, files[digest], digest)
 

@@ -46,6 +46,7 @@ KEPT = 30 * 86_400.0
 """Seconds after which a lease is forgotten."""
 TELL_EVERY = 3600.0
 """Seconds between two times that a use of one image is told: what is used is kept for others."""
+TELL_SECONDS = 5.0
 WAITING = 256
 """Images that wait to be shared; more are asked for again."""
 BEAT_EVERY = 5.0
@@ -210,7 +211,8 @@ class Shares:
             await asyncio.wait([beats])
 
     async def _tell(self, verb: str, told: LeaseKey) -> LeaseAnswer:
-        return await self._bus.request(image_blobs.subject(verb, self._worker), told, LeaseAnswer)
+        subject = image_blobs.subject(verb, self._worker)
+        return await self._bus.request(subject, told, LeaseAnswer, timeout=TELL_SECONDS)
 
     def _noted(self, key: str) -> tuple[LeaseKey, tuple[str, ...]] | None:
         try:

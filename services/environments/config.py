@@ -20,6 +20,8 @@ class EnvironmentsConfig:
     """So long nobody tries again to share what could not be shared."""
     most_bytes: int = 100 << 30
     """Of all shared images; the longest unused go first."""
+    most_entries: int = 2000
+    """Environments that are known at one time, of all pools; likewise."""
     most_image: int = 48 << 30
     unused: float = 30 * DAY
     """A shared image that nobody asked for goes after it."""

@@ -22,9 +22,11 @@ def surplus(
     gone = [name for name, entry in entries.items() if is_old(entry, now, config)]
     left = {name: entry for name, entry in entries.items() if name not in gone}
     for name in sorted(left, key=lambda name: left[name].used_at):
-        if total(left, sizes) <= config.most_bytes:
+        many = len(left) > config.most_entries
+        if not many and total(left, sizes) <= config.most_bytes:
             break
-        if left[name].image is not None and now - left[name].used_at > config.spared:
+        idle = now - left[name].used_at > config.spared
+        if idle and (many or left[name].image is not None):
             gone.append(name)
             del left[name]
     return gone

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
+from collections import OrderedDict
 from collections.abc import Callable
 
 from bus import subjects
@@ -41,6 +43,10 @@ log = logging.getLogger(__name__)
 PUTS = 32
 """At one time in one replica, of half a MiB each."""
 
+REMEMBERED = 1024
+SENT_AGAIN = 2
+"""So many times the bytes of the largest image may come: requests are repeated."""
+
 ChangeOne = Callable[[EnvironmentEntry], EnvironmentEntry | None]
 """What a lease's entry becomes; None where it stays as it is."""
 
@@ -56,6 +62,8 @@ class Leases:
         self._clock = clock
         self._config = config
         self._believed = Believed()
+        self._stored: OrderedDict[str, int] = OrderedDict()
+        """Upload to the bytes that came here."""
 
     def routes(self) -> dict[str, Route]:
         def route(verb: str) -> str:
@@ -124,18 +132,31 @@ class Leases:
     async def on_missing(self, asked: AskMissing, subject: str) -> Missing:
         await self._upload(asked, subject)
         now = self._clock.now()
-        found = [(d, await self._shelf.count_on(asked.pool, d, now)) for d in asked.digests]
-        return Missing(digests=tuple(digest for digest, blob in found if blob is None))
+        found = await asyncio.gather(
+            *(self._shelf.count_on(asked.pool, digest, now) for digest in asked.digests)
+        )
+        pairs = zip(asked.digests, found, strict=True)
+        return Missing(digests=tuple(digest for digest, blob in pairs if blob is None))
 
     async def on_put(self, told: PutChunk, subject: str) -> LeaseAnswer:
         upload = await self._upload(told, subject)
         if not told.data or (told.index + 1) * CHUNK > self._config.most_image:
             detail = f"an image may have {self._config.most_image} bytes, and a chunk has some"
             raise refused("too_large", detail, 413)
+        self._count(upload, len(told.data))
         if hashlib.sha256(told.data).digest() != told.sha256:
             raise refused("bad_chunk", "a chunk's digest is not that of its bytes")
         await self._store.put(upload, told.digest, told.index, told.data)
         return LeaseAnswer(holds=True)
+
+    def _count(self, upload: str, size: int) -> None:
+        """A lease stores one image: what is sent again and again must not fill the store."""
+        self._stored[upload] = self._stored.get(upload, 0) + size
+        self._stored.move_to_end(upload)
+        while len(self._stored) > REMEMBERED:
+            self._stored.popitem(last=False)
+        if self._stored[upload] > SENT_AGAIN * self._config.most_image:
+            raise refused("too_large", "more was sent than an image may have", 413)
 
     async def on_done(self, told: DoneSharing, subject: str) -> LeaseAnswer:
         worker = worker_of(subject)
@@ -144,11 +165,13 @@ class Leases:
             raise refused("too_large", f"an image may have {self._config.most_image} bytes", 413)
         if entry is None or not holds(entry, told, worker):
             return LeaseAnswer(holds=False)
-        for blob in told.image.blobs:
-            await self._have(told.pool, blob, entry.upload)
+        blobs = {blob.digest: blob for blob in told.image.blobs}
+        upload = entry.upload
+        await asyncio.gather(*(self._have(told.pool, one, upload) for one in blobs.values()))
 
         def ready(entry: EnvironmentEntry) -> EnvironmentEntry:
-            return changed(entry, phase=Phase.READY, image=told.image, used_at=self._clock.now())
+            now = self._clock.now()
+            return changed(entry, phase=Phase.READY, image=told.image, used_at=now, tail=b"")
 
         answer = await self._leased(told, subject, ready)
         if answer.holds:

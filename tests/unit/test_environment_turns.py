@@ -237,6 +237,17 @@ def test_the_longest_unused_go_until_the_rest_fits_and_layers_count_once() -> No
     assert surplus(entries, sizes, NOW, config) == ["p.b"]
 
 
+def test_more_than_can_be_remembered_go_the_longest_unused_first() -> None:
+    config = EnvironmentsConfig(most_entries=1)
+    old = NOW - 2 * config.spared
+    entries = {
+        "p.a": entry(Phase.FAILED, used_at=old + 1),
+        "p.b": entry(Phase.FAILED, used_at=old),
+        "p.c": entry(Phase.FAILED, used_at=NOW),
+    }
+    assert surplus(entries, {}, NOW, config) == ["p.b", "p.a"]
+
+
 def test_what_was_used_just_now_stays_although_it_is_too_much() -> None:
     config = EnvironmentsConfig(most_bytes=10)
     assert surplus({"p.a": shared(NOW - 10, ONE)}, {f"p.{ONE}": 40}, NOW, config) == []
