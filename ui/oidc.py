@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 KEPT_SECONDS = 3600.0
 KEYS_SECONDS = 30.0
 """Between two looks for a key that was not there."""
+AWAY_SECONDS = 5.0
+"""Before one that did not answer is asked again for what it says of itself."""
 PATIENCE = 10.0
 """Seconds of one request to the provider."""
 LARGEST = 1 << 20
@@ -61,6 +63,7 @@ class Provider:
         self._going = asyncio.Lock()
         self._endpoints: tuple[Endpoints, float] | None = None
         self._keys: tuple[Any, float] | None = None
+        self._away: tuple[str, float] = ("", 0.0)
 
     async def __aenter__(self) -> Provider:
         timeout = aiohttp.ClientTimeout(total=PATIENCE)
@@ -150,7 +153,15 @@ class Provider:
         return told
 
     async def _get(self, address: str) -> dict[str, Any]:
-        return await self._send("GET", address, {"Accept": "application/json"})
+        """Those who wait for the same do not wait for a provider that is away in turn."""
+        why, until = self._away
+        if time.monotonic() < until:
+            raise ProviderAway(why)
+        try:
+            return await self._send("GET", address, {"Accept": "application/json"})
+        except ProviderAway as error:
+            self._away = (str(error), time.monotonic() + AWAY_SECONDS)
+            raise
 
     async def _send(
         self, method: str, address: str, headers: dict[str, str], form: object = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -154,6 +155,25 @@ async def test_an_answer_that_makes_no_sense_is_said_so(
     liar.instead[name] = instead
     with pytest.raises(ProviderAway):
         await identity(provider)
+
+
+async def test_a_provider_that_is_away_is_not_waited_for_in_turn(
+    provider: Provider, liar: Liar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = 0
+
+    def nothing() -> web.StreamResponse:
+        nonlocal asked
+        asked += 1
+        return web.Response(status=503)
+
+    liar.instead["discovery"] = nothing
+    told = await asyncio.gather(*(provider.endpoints() for _ in range(9)), return_exceptions=True)
+    assert all(isinstance(one, ProviderAway) for one in told)
+    assert asked == 1
+    del liar.instead["discovery"]
+    monkeypatch.setattr(provider, "_away", ("", 0.0))
+    assert (await provider.endpoints()).keys
 
 
 @pytest.mark.parametrize(
