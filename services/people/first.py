@@ -23,5 +23,6 @@ async def welcome(desk: Desk, users: Users) -> None:
     if path is None or user is None or user.password or user.issuer:
         return
     made = await users.make_link(user, LINK_LIFE, fresh())
-    write_private(path, f"{desk.config.page}/sign-in#link={made.link}\n")
+    page = desk.config.page.rstrip("/")
+    write_private(path, f"{page}/sign-in#link={made.link}\n")
     log.info("the admin is %s; a sign-in link, once and for 15 minutes, is in %s", user.name, path)

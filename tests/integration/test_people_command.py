@@ -159,6 +159,16 @@ def test_a_slip_of_the_keyboard_makes_no_user(up: Up) -> None:
         assert "there is no user nobdy" in run.stderr
 
 
+def test_who_is_removed_is_out_and_people_lacks_no_right(up: Up) -> None:
+    token = made_user(up, "gone")
+    assert Client(up.url, token=token).transport.get("/api/v1/me")["name"] == "gone"
+    good(up.stoker("user", "remove", "gone"))
+    with pytest.raises(NotSignedIn):
+        Client(up.url, token=token).jobs()
+    log = (up.data / "nats" / "nats-server.log").read_text()
+    assert [line for line in log.splitlines() if "Violation" in line] == []
+
+
 def test_the_last_admin_stays(up: Up) -> None:
     me = up.client.transport.get("/api/v1/me")["name"]
     for arguments in (("role", me, "member"), ("remove", me)):
