@@ -92,7 +92,7 @@ def agent(
     memory: Annotated[str | None, typer.Option(help="To give away, such as 24g.")] = None,
     gpus: Annotated[int | None, typer.Option(min=0, help="To give away.")] = None,
     keep_outputs: Annotated[
-        str | None, typer.Option(metavar="SIZE", help="Of what ended jobs wrote, such as 50g.")
+        str | None, typer.Option(metavar="SIZE", help="Of outputs that nobody took, such as 50g.")
     ] = None,
     credentials: Credentials = None,
     ca: NatsCa = None,

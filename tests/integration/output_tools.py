@@ -89,14 +89,16 @@ class Case:
 
 
 @contextlib.asynccontextmanager
-async def serving(bus: Bus, config: OutputsConfig | None = None) -> AsyncIterator[None]:
+async def serving(
+    bus: Bus, config: OutputsConfig | None = None, asker: Bus | None = None
+) -> AsyncIterator[None]:
     """From when it answers."""
     task = asyncio.create_task(run(bus, config or OutputsConfig()))
     try:
         asked = AskStored(job="none", attempt=1, nonce="n")
         subject = subjects.request("outputs", "stored", "w1")
         with pytest.raises(Refused):
-            await bus.request(subject, asked, StoredChunks, attempts=20)
+            await (asker or bus).request(subject, asked, StoredChunks, attempts=20)
         yield
     finally:
         task.cancel()
