@@ -156,7 +156,8 @@ async def tell_plain(sock: socket.socket) -> None:
             writer.write(plain_answer(head))
             await writer.drain()
             writer.write_eof()
-            await reader.read(HEAD_MOST)  # Closed at once, the answer might be lost with the rest.
+            while await reader.read(HEAD_MOST):  # Closed at once, the answer would be lost.
+                pass
     except (asyncio.IncompleteReadError, asyncio.LimitOverrunError):
         pass
     finally:

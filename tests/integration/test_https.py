@@ -48,6 +48,8 @@ def port_of(address: str) -> int:
 async def said(address: str, text: str) -> str:
     reader, writer = await asyncio.open_connection("127.0.0.1", port_of(address))
     writer.write(text.encode())
+    await writer.drain()
+    writer.write_eof()
     async with asyncio.timeout(10):
         answer = (await reader.read()).decode()
     writer.close()
@@ -122,13 +124,14 @@ async def test_a_browser_that_came_by_plain_http_is_led_to_https(address: str) -
     "head",
     [
         "POST /api/v1/jobs HTTP/1.1\r\nHost: {host}\r\nContent-Length: 3\r\n\r\nabc",
+        "POST /api/v1/jobs HTTP/1.1\r\nHost: {host}\r\n\r\n" + "x" * (4 << 20),
         "GET /api/v1/jobs HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer x\r\n\r\n",
         "GET / HTTP/1.1\r\nAccept: text/html\r\n\r\n",
         "GET //evil\r\nSet-Cookie:a HTTP/1.1\r\nHost: a b\r\nAccept: text/html\r\n\r\n",
         "GET http://evil/ HTTP/1.1\r\nHost: {host}\r\nAccept: text/html\r\n\r\n",
         "NONSENSE\r\n\r\n",
     ],
-    ids=["post", "token", "no-host", "bad-host", "absolute", "nonsense"],
+    ids=["post", "big-post", "token", "no-host", "bad-host", "absolute", "nonsense"],
 )
 async def test_a_program_that_came_by_plain_http_is_told_so(address: str, head: str) -> None:
     answer = await said(address, head.format(host=address.removeprefix("https://")))
