@@ -27,7 +27,7 @@ ZIP = zipped({"main.py": ""})
 async def submit(house: House, owner: str, key: str, seconds: float) -> str:
     await Objects(house.bus).put("uploads", f"{owner}-{key}", once(ZIP))
     spec = JobSpec.model_validate(
-        {"resources": SMALL, "environment": dummy(SECONDS=seconds), "name": key}
+        {"resources": SMALL, "environment": dummy(SLEEP=seconds), "name": key}
     )
     asked = Submit(owner=owner, key=key, spec=spec, upload=f"{owner}-{key}")
     subject = subjects.request("upload", "submit")
