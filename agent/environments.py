@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 from agent import image_blobs
-from agent.redact import Needles
+from agent.redact import Needles, Redactor
 from agent.runtimes.protocol import CannotPrepare, Output
 from agent.shares import Shares
 from bus.connection import Bus
@@ -213,22 +213,21 @@ class Voice:
     """The end of what a build prints, without the secrets that its job names."""
 
     def __init__(self, needles: Needles) -> None:
-        self._needles = needles
+        self._redactor = Redactor(needles)
         self.printed = 0
-        self.printed_more = asyncio.Event()
-        self._tail = b""
-
-    @property
-    def tail(self) -> bytes:
+        self.tail = b""
         """No longer than a beat may have."""
-        return self._needles.replaced(self._tail)[-TAIL:]
+        self.printed_more = asyncio.Event()
 
     def heard_with(self, output: Output) -> Output:
         def tell(stream: Stream, data: bytes) -> None:
             output(stream, data)
             if stream is Stream.BUILD:
-                self.printed += len(data)
-                self._tail = (self._tail + data)[-TAIL:]
-                self.printed_more.set()
+                self._add(self._redactor.feed(data))
 
         return tell
+
+    def _add(self, data: bytes) -> None:
+        self.printed += len(data)
+        self.tail = (self.tail + data)[-TAIL:]
+        self.printed_more.set()

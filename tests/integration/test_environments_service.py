@@ -109,6 +109,23 @@ async def test_an_image_is_shared_although_its_agent_was_started_anew(
     running.cancel()
 
 
+async def test_a_secret_of_the_builders_job_is_not_shown_to_those_who_wait(
+    bus: Bus, worker: Make
+) -> None:
+    one, two = worker("w1"), worker("w2")
+    grant = await grant_of(bus, "j1", "w1")
+    spec = grant.spec.model_copy(update={"environment": {"API_TOKEN": "s3cr3t-value"}})
+    lease = await one.lease(grant)
+    grant = grant.model_copy(update={"spec": spec})
+    async with one.fleet.building(lease, grant, (), one.hear) as output:
+        for piece in (b"with s3cr", b"3t-value here\n", b"x" * 5000, b" s3cr3t-value\n"):
+            output(Stream.BUILD, piece)
+        waiting = asyncio.ensure_future(two.turn(await grant_of(bus, "j2", "w2")))
+        await two.until_said("[redacted API_TOKEN]\n", Stream.BUILD)
+        assert "s3cr" not in two.text(Stream.BUILD)
+        waiting.cancel()
+
+
 async def test_a_builder_that_is_killed_is_taken_over(
     bus: Bus, server: EmbeddedServer, worker: Make, tmp_path: Path
 ) -> None:
