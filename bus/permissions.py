@@ -40,6 +40,8 @@ class Role:
     """Subjects it may publish on, beside what follows from the next three."""
     hears: tuple[str, ...] = ()
     """Subjects it may subscribe to, beside its inbox."""
+    deaf: tuple[str, ...] = ()
+    """What it does not hear although it may."""
     reads: tuple[str, ...] = ()
     """Streams: by consumers of its own, by subject, by sequence."""
     keeps: tuple[str, ...] = ()
@@ -78,7 +80,7 @@ class Role:
 
     @property
     def subscribe(self) -> Grants:
-        return Grants((f"_INBOX_{self.user}.>", *self.hears))
+        return Grants((f"_INBOX_{self.user}.>", *self.hears), self.deaf)
 
 
 READ = (
@@ -162,6 +164,9 @@ NOTED = (
     f"{API}.STREAM.MSG.DELETE.AUDIT",
 )
 """By which the audit could be changed or added to in the name of a service."""
+
+SHOWN = (request("people", "*"), "_INBOX_ui.>")
+"""Where passwords, cookies and tokens pass by as they are."""
 
 MAIN_ROLES = (
     Role(
@@ -306,6 +311,7 @@ MAIN_ROLES = (
             *(f"{API}.CONSUMER.CREATE.{name}" for name in STREAM_NAMES),
         ),
         hears=(">",),
+        deaf=SHOWN,
         reads=STREAM_NAMES,
         never=durables(),
     ),

@@ -37,6 +37,8 @@ def markdown() -> str:
 
 def row(role: Role) -> str:
     says, never, hears = map(quoted, (role.says, role.never, role.hears))
+    if role.deaf:
+        hears += f", but not {quoted(role.deaf)}"
     if role.responds:
         says += ", answers"
     if role.bearer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import pty
@@ -13,7 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from nats.aio.msg import Msg
 
+from bus.connection import Bus
+from bus.link import BusConfig
 from stoker import exits
 from stoker.answers import NotSignedIn, Refused
 from stoker.client import Client
@@ -167,6 +171,37 @@ def test_who_is_removed_is_out_and_people_lacks_no_right(up: Up) -> None:
         Client(up.url, token=token).jobs()
     log = (up.data / "nats" / "nats-server.log").read_text()
     assert [line for line in log.splitlines() if "Violation" in line] == []
+
+
+async def test_who_debugs_the_bus_hears_no_password_and_no_token(up: Up) -> None:
+    heard: list[bytes] = []
+    beat = asyncio.Event()
+
+    async def listen(message: Msg) -> None:
+        heard.append(message.subject.encode() + b" " + message.data)
+        if message.subject.startswith("stoker.beat."):
+            beat.set()
+
+    debug = str(up.data / "identities" / "debug.creds")
+    async with (
+        Bus.connect(BusConfig((up.nats,), credentials=debug)) as bus,
+        bus.subscribe(">", listen),
+    ):
+        await bus.flush()
+        made = await asyncio.to_thread(made_user, up, "loud")
+        with pytest.raises(Refused):
+            await asyncio.to_thread(
+                Client(up.url).transport.post,
+                "/api/v1/sign-in",
+                {"name": "loud", "password": "words that nobody hears"},
+            )
+        beat.clear()
+        async with asyncio.timeout(TIMEOUT):
+            await beat.wait()
+    said = b"\n".join(heard)
+    assert b"stoker.audit.people.sign-in-refused" in said
+    for secret in (made.encode(), b"words that nobody hears", b"stoker.req.people."):
+        assert secret not in said
 
 
 def test_the_last_admin_stays(up: Up) -> None:
