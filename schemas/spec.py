@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from schemas.ids import NAME_TOKEN
 from schemas.problem import Problem
 from schemas.secret import USES_MOST, SecretUse, check_uses
+from schemas.source import Source
 
 MEBIBYTE = 1 << 20
 MOST_BYTES = 1 << 50
@@ -129,6 +130,8 @@ class JobSpec(Strict):
     python: str | None = Field(default=None, pattern=r"^3\.\d{1,2}$")
     image: str | None = Field(default=None, min_length=1, max_length=255)
     """Base image instead of the pool's."""
+    source: Source | None = None
+    """The commit that the bundle was made from, where its sender knows one."""
 
     @model_validator(mode="before")
     @classmethod

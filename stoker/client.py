@@ -33,6 +33,7 @@ from stoker.config import page_url
 from stoker.keeping import token_for
 from stoker.outputs import Cut, OutputFile, Outputs, read_outputs, save
 from stoker.packing import PackingError, plan, write_zip
+from stoker.source import source_of
 from stoker.transport import Progress, Transport, Upload, checked_url
 
 __all__ = (
@@ -114,6 +115,8 @@ class Client:
             return self.send(source, spec, key, progress)
         made = plan(source)
         spec.setdefault("name", source.resolve().name)
+        if commit := source_of(source):
+            spec.setdefault("source", commit)
         with tempfile.NamedTemporaryFile(prefix="stoker-", suffix=".zip") as file:
             write_zip(made, file, lambda _: None)
             file.flush()

@@ -18,6 +18,7 @@ from stoker.answers import Job, StokerError
 from stoker.client import Client
 from stoker.commands.common import AsJson, Server, one_job
 from stoker.packing import Plan, plan, told_size, write_zip
+from stoker.source import source_of
 from stoker.terminal import dim, say, show_json
 
 SKIPPED_SHOWN = 8
@@ -148,6 +149,7 @@ def sent(
         return client.submit_stored(old.raw["bundle"], key=key, like=old.id, **spec)
     if not path.exists():
         raise StokerError(f"there is no {path}")
+    spec.pop("source", None)  # it was told of other files
     if path.is_file():
         with bar("sending", path.stat().st_size) as progress:
             return client.send(path, spec, key, progress, like)
@@ -156,6 +158,7 @@ def sent(
     if made.warnings and not yes:
         confirmed(made.warnings)
     spec.setdefault("name", path.resolve().name)
+    spec.update(given({"source": source_of(path)}))
     return folder_sent(client, made, spec, key, like)
 
 
