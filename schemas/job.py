@@ -116,6 +116,10 @@ class Environment(Message):
     cached: bool = False
     image: str | None = None
     """Id of the image that runs, where there is one."""
+    digest: str = ""
+    """Under which a registry gives the base image: ``sha256:…``; empty where none does."""
+    python: str = ""
+    """Version, where it is known."""
 
 
 class Attempt(Message):
@@ -174,6 +178,8 @@ class Record(Message):
     """Unix seconds before which a retry does not start."""
     retry_of: str | None = None
     """The ended job that this one repeats."""
+    like: str | None = None
+    """The job whose spec this one's was begun from."""
     cancelled_by: str | None = None
     reason: Reason | None = None
     """Why the job ended."""

@@ -21,6 +21,8 @@ class Submit(Message):
     bundle: str | None = None
     """Digest of a bundle that is stored already."""
     retry_of: str | None = None
+    like: str | None = None
+    """The job whose spec this one's was begun from."""
     address: str = ""
     """Where the request came from, as the page saw it; for the audit."""
 

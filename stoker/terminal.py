@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from stoker.answers import Job, JobPage, Worker, current_attempt
+from stoker.made_of import made_of
 from stoker.packing import told_size
 
 if TYPE_CHECKING:
@@ -173,8 +174,8 @@ def job_lines(job: Job) -> list[tuple[str, str]]:
         ("command", command_line(record.get("spec") or {})),
         ("secrets", secrets_line(record.get("spec") or {})),
         ("environment", environment_line(record)),
-        ("bundle", f"{record.get('bundle', '')[:16]} ({told_size(record.get('bundle_size', 0))})"),
-        ("repeats", record.get("retry_of") or ""),
+        ("bundle", f"{record.get('bundle', '')} ({told_size(record.get('bundle_size', 0))})"),
+        *made_of(record),
         *timeline(record),
     ]
     return [(name, value) for name, value in lines if value]

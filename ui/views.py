@@ -8,6 +8,7 @@ from pydantic import Field, create_model
 
 from schemas.job import Attempt, Record
 from schemas.message import Message
+from schemas.reproduce import Reproduce, reproduce
 from schemas.requests import Explanation
 from schemas.secret_names import masked
 from schemas.spec import JobSpec
@@ -32,6 +33,7 @@ JobView = create_model(
     __base__=without(Record, "JobFields", {"attempts"}),
     __doc__="All that is known of a job.",
     attempts=(tuple[AttemptView, ...], ()),  # type: ignore[valid-type]
+    reproduce=(Reproduce | None, None),
 )
 
 
@@ -104,4 +106,5 @@ class FoundRows(Message):
 def job_json(record: Record) -> dict[str, Any]:
     value = record.model_dump(mode="json", exclude=SECRET_OF_RECORD)
     value["spec"]["environment"] = masked(record.spec.environment)
+    value["reproduce"] = reproduce(record).model_dump(mode="json")
     return value

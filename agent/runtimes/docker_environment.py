@@ -22,6 +22,7 @@ from agent.runtimes.environment_key import (
     base_of,
     contents,
     difference,
+    digest_of,
     python_of,
     shown,
 )
@@ -91,6 +92,9 @@ class Told:
     choice: Choice
     base: str
     recipe: Recipe
+    digest: str = ""
+    """Of the base image."""
+    python: str = ""
 
     def line(self, state: str) -> str:
         on = "" if self.choice.source == self.base else f" on {self.base}"
@@ -125,7 +129,8 @@ class Environments:
         found = await self._images.pulled(base, output)
         check_python(found, base, wish.spec.python)
         if choice.source == PLAIN:
-            told = Told(choice, base, Recipe(PLAIN, {"the base image": base_of(found, base)}))
+            recipe = Recipe(PLAIN, {"the base image": base_of(found, base)})
+            told = Told(choice, base, recipe, digest_of(found, base), python_of(found, None))
             say(output)(told.line("has nothing to build"))
             return Ready(environment(told, True, found["Id"]), found["Id"])
         return await self._from_template(wish, choice, base, found, output)
@@ -146,7 +151,8 @@ class Environments:
             context = partial(folder_context, wish.files, files, PACKAGES)
         else:
             context = partial(files_context, files, PACKAGES)
-        told = Told(choice, base, Recipe(choice.source, parts))
+        recipe = Recipe(choice.source, parts)
+        told = Told(choice, base, recipe, digest_of(found, base), python_of(found, None))
 
         async def install(heard: Output) -> None:
             network = await self._threads.run(self._network)
@@ -161,6 +167,7 @@ class Environments:
         asks_base = b"BASE" in text
         parts: dict[str, str] = {}
         arguments: dict[str, str] = {}
+        digest = ""
         needs = await self._threads.run(read_needs, wish.files)
         images = {image: image for image in needs.images - {"BASE"}} if needs else {}
         if asks_base:
@@ -170,6 +177,7 @@ class Environments:
             parts[f"the image {image}"] = base_of(found, image)
             if argument == "BASE":
                 arguments["BASE"] = str(found["Id"])
+                digest = digest_of(found, image)
             if found["Config"].get("OnBuild"):
                 # Its own steps may copy whatever they like.
                 needs = None
@@ -178,6 +186,7 @@ class Environments:
             choice,
             base if asks_base else DOCKERFILE,
             Recipe(DOCKERFILE, {**parts, **context.parts}),
+            digest,
         )
         build = Build(told.recipe.key, context.tar, DOCKERFILE, arguments)
         ready = await self._made(wish, told, partial(self._images.build, build), (), output)
@@ -210,6 +219,8 @@ def environment(told: Told, cached: bool, image: str) -> Environment:
         key=told.recipe.key,
         cached=cached,
         image=image,
+        digest=told.digest,
+        python=told.python,
     )
 
 

@@ -46,10 +46,17 @@ def base_of(image: Mapping[str, Any], name: str) -> str:
     The digest of an image for many machines is the same for all of them.
     """
     digests = [one.partition("@") for one in image.get("RepoDigests") or ()]
-    own = [digest for repository, _, digest in digests if repository == repository_of(name)]
-    known = sorted(own) or sorted(digest for _, _, digest in digests) or [str(image["Id"])]
+    others = sorted(digest for _, _, digest in digests)
+    known = digest_of(image, name) or (others or [str(image["Id"])])[0]
     machine = "/".join(str(image.get(part) or "") for part in ("Os", "Architecture", "Variant"))
-    return f"{known[0]} {machine}"
+    return f"{known} {machine}"
+
+
+def digest_of(image: Mapping[str, Any], name: str) -> str:
+    """The digest under which the registry of that name gives it; empty where it is none's."""
+    digests = [one.partition("@") for one in image.get("RepoDigests") or ()]
+    own = [digest for repository, _, digest in digests if repository == repository_of(name)]
+    return min(own, default="")
 
 
 def repository_of(name: str) -> str:

@@ -76,6 +76,7 @@ class ProcessRuntime(ShimRuntime):
             base=f"python {interpreter.version}",
             key=built.key,
             cached=built.cached,
+            python=interpreter.version,
         )
         return Prepared(environment, self._launch(preparation, built))
 

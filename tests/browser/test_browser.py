@@ -238,7 +238,7 @@ async def test_the_sample_is_one_click_and_a_clone_keeps_the_bundle(
     await expect(page.locator("#name")).to_have_text("edited")
     await expect(page.locator("#state")).to_have_text("succeeded", timeout=SHORT)
     await page.click("#retry")
-    await expect(page.locator("#facts")).to_contain_text("Repeats")
+    await expect(page.locator("#reproduce")).to_contain_text("Repeats")
 
 
 async def test_a_secret_is_shown_to_nobody_and_a_clone_keeps_it(page: Page) -> None:

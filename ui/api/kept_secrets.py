@@ -11,6 +11,7 @@ from aiohttp import web
 from bus.errors import NotFound
 from schemas.access import Action, may
 from schemas.ids import JOB_ID
+from schemas.job import Record
 from schemas.secret_names import MASK, is_secret, still_masked
 from schemas.spec import JobSpec
 from ui.admission import who
@@ -30,19 +31,29 @@ async def with_kept(request: web.Request, spec: JobSpec) -> JobSpec:
     return spec.model_copy(update={"environment": {**spec.environment, **kept}})
 
 
-async def secrets_of(request: web.Request, job: str) -> dict[str, str]:
-    if not job:
-        return {}
+async def like_of(request: web.Request) -> str | None:
+    """The job that ``?like=`` names, which the asker must be able to see."""
+    job = request.query.get("like", "")
+    return (await seen(request, job, Action.SEE_JOB)).id if job else None
+
+
+async def seen(request: web.Request, job: str, action: Action) -> Record:
     if not JOB_ID.match(job):
         raise unknown_job(job)
     try:
         record = (await request.app[RECORDS].get(job)).record
     except NotFound:
         raise unknown_job(job) from None
-    # To see it by a link is not enough: whoever submits code can have it print the values.
-    if not may(who(request), Action.SUBMIT, record.owner, job):
+    if not may(who(request), action, record.owner, job):
         raise unknown_job(job)
-    environment = record.spec.environment
+    return record
+
+
+async def secrets_of(request: web.Request, job: str) -> dict[str, str]:
+    if not job:
+        return {}
+    # To see it by a link is not enough: whoever submits code can have it print the values.
+    environment = (await seen(request, job, Action.SUBMIT)).spec.environment
     return {name: value for name, value in environment.items() if is_secret(name, value)}
 
 

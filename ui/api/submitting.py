@@ -20,7 +20,7 @@ from schemas.requests import Admit, Admitted, Submit, Submitted
 from schemas.spec import JobSpec, read_spec
 from ui.admission import who
 from ui.api.common import JSON_BYTES, ask, json_answer, json_body, parse_json
-from ui.api.kept_secrets import with_kept
+from ui.api.kept_secrets import like_of, with_kept
 from ui.keys import BUS, CONFIG, OBJECTS, UPLOADS
 from ui.problems import HttpProblem, refuse
 from ui.security import client_address
@@ -63,6 +63,7 @@ async def create_job(request: web.Request) -> web.Response:
             key=key,
             spec=stored.spec,
             bundle=stored.bundle,
+            like=await like_of(request),
             address=client_address(request),
         )
         return submitted_answer(await submit(request.app, message))
@@ -87,6 +88,7 @@ async def create_from_upload(request: web.Request, key: str) -> web.Response:
     admitted = await admit(request, owner, key)
     if admitted.earlier is not None:
         return submitted_answer(admitted.earlier)
+    like = await like_of(request)
     async with upload_slot(request.app):
         spec, upload = await read_form(request, admitted.most)
         message = Submit(
@@ -94,6 +96,7 @@ async def create_from_upload(request: web.Request, key: str) -> web.Response:
             key=key,
             spec=spec,
             upload=upload.name,
+            like=like,
             address=client_address(request),
         )
         try:

@@ -8,6 +8,7 @@ import { Log } from "./log.js";
 import { tellNotes } from "./notes.js";
 import { Outputs } from "./outputs.js";
 import { mayRule, maySubmit } from "./session.js";
+import { bindReproduce, showReproduce } from "./reproduce.js";
 import { bindSharing } from "./sharing.js";
 
 const id = $("job").dataset.job;
@@ -39,6 +40,7 @@ function showJob() {
   showPhases(job);
   showFacts(job);
   showAsked(job);
+  showReproduce(job);
   showHistory(job);
   explain();
 }
@@ -134,6 +136,7 @@ $("retry").addEventListener("click", retry);
 $("quote-place").addEventListener("click", (event) => { event.preventDefault(); if (quote) log.showQuote(quote); });
 $("id").addEventListener("click", () => navigator.clipboard?.writeText(id).then(() => toast("Copied.")));
 bindKeys(log.keys);
+bindReproduce();
 bindSharing(id);
 tellNotes(id);
 setInterval(() => { if (job && !ENDED.has(job.state)) { showPhases(job); explain(); } }, 2000);

@@ -51,7 +51,7 @@ function short(digest) {
   return digest.length > 40 ? h("span", { title: digest }, `${digest.slice(start, start + 16)}…`) : digest;
 }
 
-function fill(element, facts) {
+export function fill(element, facts) {
   element.replaceChildren(...facts.filter(([, value]) => value !== null && value !== undefined && value !== "").flatMap(([name, value, mono]) => [h("dt", {}, name), h("dd", { class: mono ? "mono" : null }, value)]));
 }
 
@@ -70,7 +70,6 @@ export function showFacts(job) {
     ["Peak memory", peak ? `${bytes(peak)} of ${bytes(job.spec.resources.memory)}` : ""],
     ["Submitted", `${moment(job.submitted_at)} by ${job.owner}`],
     ["Attempts", job.attempts.length > 1 ? job.attempts.map(({ number, worker, end }) => h("div", {}, `${number} on ${worker}${end ? `: ${reasonText(end.reason, end.exit_code, end.signal, end.detail)}` : ""}`)) : ""],
-    ["Repeats", job.retry_of && h("a", { href: `/jobs/${job.retry_of}` }, job.retry_of)],
     ["Bundle", h("span", {}, short(job.bundle), job.bundle_size ? ` (${bytes(job.bundle_size)})` : ""), true],
   ]);
 }

@@ -1,0 +1,44 @@
+"""What was a job made of? The lines of ``stoker show``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from stoker.answers import current_attempt
+
+CHANGED = {True: ", with changes that are not in it", False: "", None: ", changed or not: unknown"}
+
+
+def made_of(record: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Name and value; what is not known is empty."""
+    attempt = current_attempt(record)
+    chosen = attempt.get("environment") or {}
+    again = record.get("reproduce") or {}
+    seeds = (again.get("seeds") or {}).items()
+    return [
+        ("git", source_line((record.get("spec") or {}).get("source"))),
+        ("base digest", chosen.get("digest") or ""),
+        ("image", chosen.get("image") or ""),
+        ("built as", chosen.get("key") or ""),
+        ("python", chosen.get("python") or ""),
+        ("runtime", attempt.get("runtime") or ""),
+        ("seed", ", ".join(f"{name} {value}" for name, value in seeds)),
+        ("variables", variables_line(record)),
+        ("repeats", record.get("retry_of") or ""),
+        ("like", record.get("like") or ""),
+        ("again with", again.get("command") or ""),
+    ]
+
+
+def source_line(source: Mapping[str, Any] | None) -> str:
+    if not source:
+        return ""
+    branch = f" on {source['branch']}" if source.get("branch") else ""
+    return f"{source['commit']}{branch}{CHANGED[source.get('dirty')]}"
+
+
+def variables_line(record: Mapping[str, Any]) -> str:
+    """Secrets among them come masked from the server."""
+    variables = (record.get("spec") or {}).get("environment") or {}
+    return " ".join(f"{name}={value}" for name, value in variables.items())
