@@ -28,6 +28,9 @@ SOCKET = "/var/run/docker.sock"
 BUILD_SECONDS = 600
 PATIENCE = 90.0
 
+SECRETS = (
+    "import os; print('hello', len(os.environ['TOKEN']), len(open('/run/secrets/key').read()))"
+)
 LONG = """
 import pathlib, time
 tick = 0
@@ -215,9 +218,11 @@ def test_agents_join_work_scale_and_are_replaced_in_the_middle_of_jobs(
     stack: Stack, tmp_path: Path
 ) -> None:
     until(lambda: stack.online() == stack.numbered(1), "one agent is there")
-    first = submit(stack, tmp_path / "first", "print('hello')")
+    stack.client.transport.put("/api/v1/secrets/TOKEN", {"value": "a value"})
+    uses = ["TOKEN", "TOKEN:/run/secrets/key"]
+    first = submit(stack, tmp_path / "first", SECRETS, secrets=uses)
     assert stack.client.wait(first.id, timeout=PATIENCE).state == "succeeded"
-    assert printed(stack, first) == ["hello"]
+    assert printed(stack, first) == ["hello 7 7"]
 
     stack.compose("up", "-d", "--no-deps", "--scale", "agent=2", "agent")
     until(lambda: stack.online() == stack.numbered(1, 2), "a second agent is there")
