@@ -42,6 +42,7 @@ from ui.keys import (
     Sockets,
 )
 from ui.logs import LogReader
+from ui.not_http import keep_bytes_out_of_logs
 from ui.oidc import Provider
 from ui.outputs import OutputReader
 from ui.owners import Owners
@@ -65,6 +66,7 @@ SHUTDOWN_SECONDS = 3.0
 
 def build_app(bus: Bus, config: UiConfig) -> web.Application:
     """The application; its background work runs between its startup and its cleanup."""
+    keep_bytes_out_of_logs()
     app = web.Application(middlewares=[problems, guard, admit], client_max_size=READ_BUFFER)
     app[CONFIG] = config
     app[BUS] = bus

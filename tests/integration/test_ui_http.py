@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 
@@ -253,3 +254,18 @@ async def test_the_server_stops_though_viewers_are_there(bus: Bus) -> None:
         message = await ws.receive(timeout=5)
         assert message.type is aiohttp.WSMsgType.CLOSE
         assert message.data == aiohttp.WSCloseCode.GOING_AWAY
+
+
+async def test_of_bytes_that_are_no_request_the_log_shows_nothing(
+    http: Session, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = http._base_url
+    assert url is not None
+    reader, writer = await asyncio.open_connection(url.host, url.port)
+    writer.write(b"GET / HTTP/1.1\r\nContent-Length:\r\nAuthorization: Bearer stk_secret\r\n\r\n")
+    answer = await reader.read(4096)
+    writer.close()
+    assert b" 400 " in answer
+    assert "no HTTP request" in caplog.text
+    assert "stk_secret" not in caplog.text
+    assert "Traceback" not in caplog.text
