@@ -237,6 +237,10 @@ async def test_the_sample_is_one_click_and_a_clone_keeps_the_bundle(
     assert page.url != first
     await expect(page.locator("#name")).to_have_text("edited")
     await expect(page.locator("#state")).to_have_text("succeeded", timeout=SHORT)
+    link = page.locator("#reproduce a")
+    await expect(link).to_have_attribute("href", f"/jobs/{first.rsplit('/', 1)[-1]}")
+    command = f"stoker submit --like {page.url.rsplit('/', 1)[-1]}"
+    await expect(page.locator("#reproduce-command")).to_contain_text(command)
     await page.click("#retry")
     await expect(page.locator("#reproduce")).to_contain_text("Repeats")
 

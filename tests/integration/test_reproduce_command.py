@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import shlex
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.plugins.running import Up, running_up
+from tests.plugins.running import ROOT, Up, running_up
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +39,11 @@ def job(up: Up, *words: str) -> dict[str, Any]:
     run = up.stoker(*words)
     assert run.returncode == 0, run.stderr
     return dict(json.loads(run.stdout))
+
+
+def set_secret(up: Up, name: str) -> None:
+    command = [sys.executable, "-m", "stoker", "secret", "set", name]
+    subprocess.run(command, input=b"a value", check=True, timeout=60, cwd=ROOT, env=up.environment)
 
 
 def submitted(up: Up, *words: str) -> dict[str, Any]:
@@ -116,3 +122,15 @@ def test_a_job_like_one_that_is_not_there_is_refused(up: Up, folder: Path) -> No
     run = up.stoker("submit", str(folder), "--like", "abcdefgh-0000")
     assert run.returncode != 0
     assert "abcdefgh-0000" in run.stderr
+
+
+def test_like_keeps_secrets_by_name_and_replaces_those_named(up: Up, folder: Path) -> None:
+    for name in ("FIRST", "SECOND"):
+        set_secret(up, name)
+    old = submitted(up, str(folder), "--secret", "FIRST", "--secret", "SECOND")
+    new = submitted(up, "--like", old["id"], "--secret", "SECOND=OTHER")
+    uses = {use["name"]: use["variable"] for use in new["spec"]["secrets"]}
+    assert set(uses) == {"FIRST", "SECOND"}
+    assert uses["SECOND"] == "OTHER"
+    kept = submitted(up, "--like", old["id"], "--env", "LR=1")
+    assert kept["spec"]["secrets"] == old["spec"]["secrets"]

@@ -11,6 +11,7 @@ from agent.runtimes.environment_key import (
     base_of,
     contents,
     difference,
+    digest_of,
     python_of,
     shown,
 )
@@ -98,3 +99,10 @@ def test_files_count_by_their_content() -> None:
 
 def test_a_key_is_shown_by_its_beginning() -> None:
     assert shown("3f2a1b2c" + "0" * 24) == "environment 3f2a1b2c…"
+
+
+def test_a_base_image_is_named_by_the_digest_of_its_own_registry() -> None:
+    known = image(RepoDigests=["other.example/base@sha256:1", "host.example:5000/base@sha256:2"])
+    assert digest_of(known, "host.example:5000/base:3.12") == "sha256:2"
+    assert digest_of(known, "elsewhere.example/base") == ""
+    assert digest_of(image(), "base") == ""

@@ -11,6 +11,7 @@ import { maySubmit } from "./session.js";
 
 const form = $("submit");
 const field = (name) => form.elements[name];
+let unasked = {}; // what a clone's spec has and the form does not ask for
 let like = ""; // "?like=JOB" for a clone: its secrets stay on the server
 let bundle = null; // {file, name} or {digest, name}
 let sending = null; // AbortController while something is sent
@@ -145,7 +146,9 @@ async function send() {
   for (const element of form.querySelectorAll("[aria-invalid]")) element.removeAttribute("aria-invalid");
   sending = new AbortController();
   try {
-    const spec = readSpec();
+    const { source, ...others } = unasked;
+    const spec = { ...others, ...readSpec() };
+    if (source && bundle.digest) spec.source = source; // of these files alone
     busy(true);
     const answer = bundle.digest
       ? await ask(`/jobs${like}`, { method: "POST", body: { spec, bundle: bundle.digest }, key })
@@ -230,6 +233,7 @@ async function cloneFrom(id) {
   show({ digest: job.bundle, name: `The bundle of ${job.spec.name || job.spec.entry}` }, `${bytes(job.bundle_size)} · stored already, nothing to send · job ${job.id}`);
   const { spec } = job;
   like = `?like=${job.id}`;
+  unasked = { grace: spec.grace, source: spec.source };
   const values = { name: spec.name, entry: spec.entry, arguments: joinArguments(spec.arguments), environment: writeEnvironment(spec.environment), pool: spec.pool, priority: spec.priority, network: spec.network, cpus: spec.resources.cpus, memory: size(spec.resources.memory), gpus: spec.resources.gpus, shm: size(spec.resources.shm), disk: size(spec.resources.disk), timeout: spec.timeout ?? "", idle_timeout: spec.idle_timeout ?? "", queue_timeout: spec.queue_timeout ?? "", retries: spec.retries ?? "", exclusive: spec.exclusive ? "yes" : "", python: spec.python ?? "", image: spec.image ?? "" };
   for (const [name, value] of Object.entries(values)) field(name).value = value;
   chooseSecrets(spec.secrets ?? []);
