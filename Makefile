@@ -61,7 +61,7 @@ up:  ## Start everything (ARGS=--help tells the flags)
 # Those that kill and freeze things, or run thousands of small worlds: longer than the quick ones.
 FAULTS := tests/crash tests/simulation $(wildcard $(addsuffix .py,$(addprefix tests/integration/test_,\
 	adoption agent_disk agent_faults audit_frozen clocks cluster cluster_cuts exclusive full_disk full_store leaving nats_tls\
-	output_faults own_nats_identities people_command power_cut returned_log scheduler_faults scheduler_returns oidc_faults ui_access ui_oidc ui_people_odd up_identities up_tls\
+	output_faults own_nats_identities people_command power_cut reproduce_command returned_log scheduler_faults scheduler_returns oidc_faults ui_access ui_oidc ui_people_odd up_identities up_tls\
 	worker_attacks)))
 
 test: dev  ## All tests; those that need Docker or Chromium are skipped aloud where it is missing
