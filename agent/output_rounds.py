@@ -159,17 +159,22 @@ class AttemptOutputs:
             pause = min(LONGEST_PAUSE, 2 * pause)
 
     async def _patience(self, longest: float) -> None:
-        """Returns when the wait is over."""
-        begun = self._sender.progress = time.monotonic()
+        """Returns when the wait is over: only time in which an answer was waited for counts."""
+        begun = seen_at = time.monotonic()
+        silent, steps = 0.0, self._sender.steps
         while not self.hurry.is_set():
-            now = time.monotonic()
-            silent = now - self._sender.progress
-            if silent > self._rhythm.patience or now - begun > longest:
+            if silent > self._rhythm.patience or seen_at - begun > longest:
                 self._problem = self._problem or "nothing got through in time"
                 return
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_EVERY):
                     await self.hurry.wait()
+            now = time.monotonic()
+            if self._sender.steps != steps:
+                silent, steps = 0.0, self._sender.steps
+            elif not self._sender.at_work:
+                silent += now - seen_at
+            seen_at = now
         self._problem = self._problem or "the job was cancelled"
 
     # ---- what is on the disk

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
-import math
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -72,13 +73,15 @@ class Sender:
         self._key = OutputsKey(job=grant.job, attempt=grant.attempt, nonce=grant.nonce)
         self._limits = limits
         self._rhythm = rhythm
-        self._window = Window(self._put, self._note_progress)
+        self._window = Window(self._put, self._note_stored)
         self._known: dict[str, Known] = {}
         self._round = 0
         self._asked = False
         self._last: Manifest | None = None
-        self.progress = time.monotonic()
-        """When something was read, or got through, last; a full window stops both."""
+        self.steps = 0
+        """Grows whenever something was stored."""
+        self.at_work = False
+        """Whether it scans or reads: as long as that takes, nobody waits for an answer."""
 
     async def round(self, root: str, *, final: bool) -> Manifest:
         """Sends what is new and says what there is. Raises ``BusError`` and ``OSError``."""
@@ -90,9 +93,8 @@ class Sender:
             raise
 
     async def _rounded(self, root: str, final: bool) -> Manifest:
-        self.progress = math.inf  # However long that takes, nobody waits for an answer.
-        found = await asyncio.to_thread(scan, root, self._named)
-        self._note_progress(0)
+        with self._at_work():
+            found = await asyncio.to_thread(scan, root, self._named)
         still = None if final else self._rhythm.still
         planned = plan(found, self._known, self._limits, time.time(), still)
         unchanged = not planned.read and len(planned.keep) == len(self._known)
@@ -170,12 +172,12 @@ class Sender:
             before = Found.of(path, os.fstat(file))
             left = before.size
             while left:
-                piece = await asyncio.to_thread(read, file, min(CHUNK, left), whole)
+                with self._at_work():
+                    piece = await asyncio.to_thread(read, file, min(CHUNK, left), whole)
                 if len(piece.data) < min(CHUNK, left):
                     raise Changing
                 left -= len(piece.data)
                 digests += piece.digest
-                self._note_progress(0)
                 await self._window.add(piece.digest, piece.data)
             if Found.of(path, os.fstat(file)) != before:
                 raise Changing
@@ -202,6 +204,7 @@ class Sender:
         )
         answer = await self._request("commit", asked, Committed, COMMIT_SECONDS)
         if not answer.missing:
+            self._note_stored()
             self._round += 1
             return True
         missing = set(cut(answer.missing))
@@ -231,12 +234,18 @@ class Sender:
         self, verb: str, message: Message, answer: type[T], timeout: float = ASK_SECONDS
     ) -> T:
         subject = subjects.request("outputs", verb, self._worker)
-        got = await self._bus.request(subject, message, answer, timeout=timeout, attempts=TRIES)
-        self._note_progress(0)
-        return got
+        return await self._bus.request(subject, message, answer, timeout=timeout, attempts=TRIES)
 
-    def _note_progress(self, _: int) -> None:
-        self.progress = time.monotonic()
+    def _note_stored(self, _: int = 0) -> None:
+        self.steps += 1
+
+    @contextlib.contextmanager
+    def _at_work(self) -> Iterator[None]:
+        self.at_work = True
+        try:
+            yield
+        finally:
+            self.at_work = False
 
 
 def read(file: int, size: int, whole: hashlib._Hash) -> Piece:

@@ -154,6 +154,26 @@ async def test_what_is_stored_outlives_the_loss_of_the_folder(case: Case) -> Non
     assert await case.texts() == {"epoch1": b"1"}
 
 
+async def test_trying_again_and_again_is_no_progress(case: Case) -> None:
+    """More patience than the longest pause between two tries."""
+    grant = await case.attempt(1)
+    (case.root / "model").write_bytes(os.urandom(4 * CHUNK))
+    outputs = case.outputs(grant, Rhythm(patience=7.0))
+    end = await asyncio.wait_for(outputs.at_end(), PATIENCE)
+    assert end is not None
+    assert not end.stored
+    async with serving(case.bus):  # It answers, and has no room.
+        config = (await case.bus.api("STREAM.INFO.OBJ_outputs"))["config"]
+        await case.bus.api("STREAM.UPDATE.OBJ_outputs", {**config, "max_bytes": 1024})
+        outputs = case.outputs(grant, Rhythm(patience=7.0))
+        end = await asyncio.wait_for(outputs.at_end(), PATIENCE)
+        assert end is not None
+        assert "has no room" in end.detail
+        await case.bus.api("STREAM.UPDATE.OBJ_outputs", config)
+        await outputs.again(case.work / "outputs")
+    assert outputs.stored
+
+
 async def test_a_cancelled_job_does_not_wait_for_its_outputs(case: Case) -> None:
     grant = await case.attempt(1)
     (case.root / "model").write_text("trained")
