@@ -180,7 +180,7 @@ async def outputs(bus: Bus, flags: ServiceFlags) -> None:
     await run(bus, OutputsConfig(keep=flags.keep_outputs))
 
 
-async def environments(bus: Bus, flags: ServiceFlags) -> None:
+async def environments(bus: Bus, _: ServiceFlags) -> None:
     from services.environments.config import EnvironmentsConfig
     from services.environments.service import run
 

@@ -50,7 +50,9 @@ def part(value: object) -> str:
     return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
 
 
-@pytest.mark.parametrize(("key", "alg"), [(RSA, "RS256"), (RSA, "PS256"), (EC, "ES256")], ids=str)
+@pytest.mark.parametrize(
+    ("key", "alg"), [(RSA, "RS256"), (RSA, "PS256"), (EC, "ES256")], ids=["rs256", "ps256", "es256"]
+)
 def test_the_providers_own_signature_counts(key: Any, alg: str) -> None:
     assert read(signed(claims(), key, alg))["sub"] == "42"
 
@@ -115,7 +117,11 @@ def test_forged_signatures_count_for_nothing() -> None:
             read(token)
 
 
-@pytest.mark.parametrize("token", ["", "x", "a.b.c", "a.b.c.d.e", "." * 5, "é", "x" * 100_000])
+@pytest.mark.parametrize(
+    "token",
+    ["", "x", "a.b.c", "a.b.c.d.e", "." * 5, "é", "x" * 100_000],
+    ids=["empty", "x", "three", "five", "dots", "letter", "long"],
+)
 def test_what_is_no_token_is_refused(token: str) -> None:
     with pytest.raises(BadToken):
         read(token)

@@ -12,8 +12,8 @@ DOCS = Path(__file__).resolve().parents[2] / "docs" / "security.md"
 
 
 def test_the_docs_show_the_table_that_the_server_enforces() -> None:
-    text = DOCS.read_text()
-    shown = text.split("bus/permissions_text.py, compared by a test -->\n", 1)[1].split("<!-- end -->", 1)[0]
+    behind = DOCS.read_text().split("bus/permissions_text.py, compared by a test -->\n", 1)[1]
+    shown = behind.split("<!-- end -->", 1)[0]
     wanted = markdown()
     assert shown == wanted, f"put this between the marks of {DOCS.name}:\n{wanted}"
 
