@@ -191,3 +191,10 @@ async def test_a_log_is_followed_by_those_alone_who_see_its_job(place: Town) -> 
         with pytest.raises(aiohttp.WSServerHandshakeError) as refusal:
             await place.http.ws_connect(path, headers=await place.cookie("cat"))
         assert refusal.value.status == 404
+
+
+async def test_no_job_is_like_one_that_its_sender_does_not_see(place: Town) -> None:
+    mine = await place.cookie("cat")
+    body = {"spec": {}, "bundle": "0" * 64}
+    status, problem = await place.send("POST", f"/api/v1/jobs?like={ANNS}", mine, body)
+    assert (status, problem["code"]) == (404, "unknown_job")
