@@ -10,7 +10,7 @@ TESTS ?=
 WORKERS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help dev base vendor demo up test test-quick test-faults test-docker test-browser simulate fuzz check licences lock fmt bench bench-main bench-logs bench-trust bench-chaos bench-environment wheel clean
+.PHONY: help dev base vendor demo up test test-quick test-slow test-docker test-browser simulate fuzz check licences lock fmt bench bench-main bench-logs bench-trust bench-chaos bench-environment wheel clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -58,23 +58,29 @@ up:  ## Start everything (ARGS=--help tells the flags)
 	@$(MAKE) --no-print-directory --silent -j2 base vendor
 	@STOKER_DATA="$${STOKER_DATA:-$(CURDIR)/.stoker}" $(BIN)/python -m stoker up $(ARGS)
 
-# Those that kill and freeze things, or run thousands of small worlds: longer than the quick ones.
-FAULTS := tests/crash tests/simulation $(wildcard $(addsuffix .py,$(addprefix tests/integration/test_,\
-	adoption agent_disk agent_faults audit_frozen clocks cluster cluster_cuts exclusive full_disk full_store leaving nats_tls\
-	output_faults own_nats_identities people_command power_cut reproduce_command returned_log scheduler_faults scheduler_returns oidc_faults ui_access ui_oidc ui_people_odd up_identities up_tls\
-	worker_attacks)))
+# Those that kill and freeze things, that drive whole parts, or that run thousands of small worlds:
+# the quick ones are what one runs after each change, in under two minutes.
+SLOW := tests/crash tests/simulation tests/contract/test_runtimes.py \
+	$(wildcard $(addsuffix .py,$(addprefix tests/integration/test_,\
+	adoption agent agent_disk agent_faults archive audit_frozen bus_silence client clocks cluster \
+	cluster_cuts command command_logs environments_service exclusive full_disk full_store identity \
+	leaving logs nats_tls oidc_faults output_command output_faults output_sending oversight_http \
+	own_nats_identities people_command people_rights people_sessions power_cut reproduce_command \
+	returned_log rows running_limit scheduler scheduler_faults scheduler_replicas scheduler_returns \
+	secret_jobs secrets ui_access ui_oidc ui_outputs ui_people_odd ui_rows ui_sign_in up_identities \
+	up_tls worker_attacks)))
 
 test: dev  ## All tests; those that need Docker or Chromium are skipped aloud where it is missing
 	@$(MAKE) --no-print-directory test-quick
-	@$(MAKE) --no-print-directory test-faults
+	@$(MAKE) --no-print-directory test-slow
 	@$(MAKE) --no-print-directory test-docker
 	@$(MAKE) --no-print-directory test-browser
 
 test-quick: dev
-	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not docker and not browser" $(or $(TESTS),tests $(addprefix --ignore=,$(FAULTS)))
+	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not docker and not browser" $(or $(TESTS),tests $(addprefix --ignore=,$(SLOW)))
 
-test-faults: dev
-	$(BIN)/python -m pytest -q -n 2 -m "not docker and not browser" $(or $(TESTS),$(FAULTS))
+test-slow: dev
+	$(BIN)/python -m pytest -q -n 2 -m "not docker and not browser" $(or $(TESTS),$(SLOW))
 
 test-docker: dev
 	$(BIN)/python -m pytest -q -m "docker and not browser" $(or $(TESTS),tests)
