@@ -75,6 +75,11 @@ def heavy_folder(name: str) -> tuple[str, ...]:
     return (top,) if top in (".git", ".venv", "venv", "env", "node_modules") else ()
 
 
+def told_files(count: int, size: float) -> str:
+    """``3 files, 4.2 MiB``"""
+    return f"{count:,} file{'' if count == 1 else 's'}, {told_size(size)}"
+
+
 def told_size(size: float) -> str:
     """``4.2 MiB``"""
     for unit in ("B", "KiB", "MiB", "GiB"):

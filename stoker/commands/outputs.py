@@ -10,7 +10,7 @@ import typer
 from stoker.answers import StokerError
 from stoker.client import Client
 from stoker.commands.common import AsJson, JobArgument, Server, one_job
-from stoker.packing import told_size
+from stoker.packing import told_files, told_size
 from stoker.terminal import ago, console, dim, say, show_json
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def written(client: Client, found: Outputs, files: tuple[OutputFile, ...], folde
     total = sum(file.size for file in files)
     with bar("getting", total) as progress:
         client.save_outputs(found, files, folder, progress)
-    say(f"{len(files)} files, {told_size(total)}, in {folder}")
+    say(f"{told_files(len(files), total)}, in {folder}")
 
 
 def show(files: tuple[OutputFile, ...]) -> None:
@@ -89,7 +89,7 @@ def printable(path: str) -> str:
 def remarks(found: Outputs) -> list[str]:
     """What else is to be said of them."""
     count = len(found.files)
-    lines = [f"attempt {found.attempt}: {count} files, {told_size(found.size)}"]
+    lines = [f"attempt {found.attempt}: {told_files(count, found.size)}"]
     if not found.final:
         lines.append("not complete: what is stored by now" if count else "nothing is stored by now")
     if found.over:

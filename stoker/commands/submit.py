@@ -17,7 +17,7 @@ import typer
 from stoker.answers import Job, StokerError
 from stoker.client import Client
 from stoker.commands.common import AsJson, Server, one_job
-from stoker.packing import Plan, plan, told_size, write_zip
+from stoker.packing import Plan, plan, told_files, write_zip
 from stoker.source import source_of
 from stoker.terminal import dim, say, show_json
 
@@ -182,7 +182,7 @@ def folder_sent(
 
 
 def told_plan(made: Plan) -> None:
-    say(dim(f"{len(made.files)} files, {told_size(made.size)}"))
+    say(dim(told_files(len(made.files), made.size)))
     shown = [f"{name} ({why})" for name, why in list(made.skipped.items())[:SKIPPED_SHOWN]]
     if shown:
         more = len(made.skipped) - len(shown)
