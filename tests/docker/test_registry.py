@@ -76,7 +76,7 @@ class Pushed:
         docker("rm", container)
         docker("tag", image, self.name)
         told = docker("push", self.name)
-        docker("rmi", self.name, image)
+        docker("rmi", self.name)
         return next(word for word in told.split() if word.startswith("sha256:"))
 
     def forget(self) -> None:
