@@ -131,6 +131,7 @@ class Link:
         """A client that was let in once. Raises ``Unanswered``, ``Denied``, ``Untrusted``."""
         deadline = asyncio.get_running_loop().time() + seconds
         secure = wants_tls(self._config.servers, self._config.authority)
+        servers = random.sample(self._config.servers, len(self._config.servers))
         attempt = 0
         while True:
             client = Member(self._mover.start, secure=secure)
@@ -140,7 +141,7 @@ class Link:
             try:
                 async with greeting:
                     options = {**self._options(), "error_cb": greeting.on_error}
-                    await client.connect(**options)
+                    await client.connect(**options, servers=servers, dont_randomize=True)
                     await client.flush(int(CONNECT_TIMEOUT))
                 # Its ``asyncio.wait_for`` swallows a cancellation (Python 3.11).
                 if task and task.cancelling() > before:
@@ -156,6 +157,7 @@ class Link:
                     told = greeting.doubt or error or type(error).__name__
                     raise Unanswered(f"{self._where} ({told})", seconds) from error
                 await asyncio.sleep(backoff(attempt, CONNECT_TIMEOUT))
+                servers = [*servers[1:], servers[0]]
                 attempt += 1
 
     @property
@@ -189,7 +191,6 @@ class Link:
     def _options(self) -> dict[str, Any]:
         config = self._config
         options: dict[str, Any] = {
-            "servers": list(config.servers),
             "name": f"{config.name} {self._purpose}",
             "inbox_prefix": config.inbox_prefix.encode(),
             "allow_reconnect": True,
@@ -262,7 +263,8 @@ class Link:
 class Greeting:
     """The time that one try to connect may take; it is over at once where the server says no.
 
-    The library itself would go on trying. Of several servers another one may be believed.
+    The library itself would go on trying, or wait for ever for the end of a connection that failed
+    as it was secured. Of several servers the next try begins with another, which may be believed.
     """
 
     def __init__(
@@ -289,13 +291,14 @@ class Greeting:
 
     async def on_error(self, error: Exception) -> None:
         verdict = None if self._over else self._judge(error)
-        if isinstance(verdict, Untrusted) and self._servers > 1:
-            self.doubt, verdict = verdict, None
-        if verdict is not None:
-            self.verdict = verdict
-            self._timeout.reschedule(asyncio.get_running_loop().time())
-        else:
+        if verdict is None:
             await self._tell(error)
+            return
+        if isinstance(verdict, Untrusted) and self._servers > 1:
+            self.doubt = verdict
+        else:
+            self.verdict = verdict
+        self._timeout.reschedule(asyncio.get_running_loop().time())
 
 
 def unsigned(_nonce: str) -> bytes:

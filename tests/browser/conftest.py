@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright
+from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright, expect
 
 from benchmarks.entering import enter
 from stoker.agents import AgentFlags
@@ -16,6 +16,8 @@ from stoker.parts import PageFlags
 from stoker.stack import Stack, UpConfig, running
 
 ROOT = Path(__file__).resolve().parents[2]
+expect.set_options(timeout=20_000)
+"""Milliseconds: a busy machine takes longer than the usual five seconds to open a page."""
 SHOTS = ROOT / ".cache" / "screenshots"
 ARGUMENTS = [
     "--no-sandbox",
