@@ -20,8 +20,8 @@ from schemas.stream import Stream
 from .conftest import Begin, make_runtime
 from .programs import FLOOD, HUNGRY, LINES, SLEEP, STUBBORN, Program, dummy
 
-NEAR = 5.0
-"""Seconds within which something must have happened that takes no time by itself."""
+NEAR = 20.0
+"""Seconds in which happens what takes no time by itself, on a busy machine, too."""
 
 
 async def test_stdout_and_stderr_are_told_apart(begin: Begin) -> None:
