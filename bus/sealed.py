@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import zstandard
 
@@ -21,6 +22,8 @@ from bus.screen import Screen, Settled
 from schemas.log import LogChunk, LogIndex, Sealed, SealedRows, SealedScreen
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 INLINE = 32 * 1024
 """Bytes of a block that lies in the index itself."""
@@ -55,18 +58,15 @@ class LogArchive:
 
     async def index(self, job: str, attempt: int, rank: int) -> StoredIndex | None:
         """Raises ``Corrupt``."""
-        for left in reversed(range(TRIES)):
-            info = await self._objects.find("logs", index_name(job, attempt, rank))
-            if info is None:
-                return None
-            try:
-                data = await self._objects.read(info)
-                return StoredIndex(decode(LogIndex, data, None), info.revision)
-            except Corrupt:
-                if not left:
-                    raise
-            await asyncio.sleep(PAUSE)
-        raise AssertionError("the last try raises")
+        name = index_name(job, attempt, rank)
+        return await again(name, lambda: self._index(name))
+
+    async def _index(self, name: str) -> StoredIndex | None:
+        info = await self._objects.find("logs", name)
+        if info is None:
+            return None
+        data = await self._objects.read(info)
+        return StoredIndex(decode(LogIndex, data, None), info.revision)
 
     async def revision(self, job: str, attempt: int, rank: int) -> int:
         """Of the index; 0 where there is none."""
@@ -211,21 +211,26 @@ class LogArchive:
         """Raises ``NotFound`` and ``Corrupt``: a connection that broke on the way is neither."""
         if one.data is not None:
             return one.data
-        for left in reversed(range(TRIES)):
-            try:
-                return await self._object(one.object)
-            except Corrupt as error:
-                if not left:
-                    raise
-                log.info("%s is read again: %s", one.object, error)
-            await asyncio.sleep(PAUSE)
-        raise AssertionError("the last try raises")
+        return await again(one.object, lambda: self._object(one.object))
 
     async def _object(self, name: str) -> bytes:
         info = await self._objects.info("logs", name)
         if info.chunks <= FEW:
             return await self._objects.read(info)
         return b"".join([chunk async for chunk in self._objects.get("logs", name)])
+
+
+async def again(name: str, read: Callable[[], Awaitable[T]]) -> T:
+    """What ``read`` gives, which is asked a few times while it raises ``Corrupt``."""
+    for left in reversed(range(TRIES)):
+        try:
+            return await read()
+        except Corrupt as error:
+            if not left:
+                raise
+            log.info("%s is read again: %s", name, error)
+        await asyncio.sleep(PAUSE)
+    raise AssertionError("the last try raises")
 
 
 async def once(data: bytes) -> AsyncIterator[bytes]:
