@@ -39,6 +39,11 @@ def request(service: str, verb: str, worker: str | None = None) -> str:
     return f"stoker.req.{service}.{verb}" + (f".{worker}" if worker else "")
 
 
+def asker(subject: str) -> str:
+    """Who made a request that ends in its own name: that is what an agent's rights are tied to."""
+    return subject.rsplit(".", 1)[1]
+
+
 def beat(worker: str, pool: str) -> str:
     """The pool stands in it for the server to check: nobody beats, or claims, for another one."""
     return f"stoker.beat.{pool}.{worker}"

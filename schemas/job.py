@@ -191,6 +191,13 @@ class Record(Message):
     def current(self) -> Attempt | None:
         return self.find(self.attempt)
 
+    def granted(self, attempt: int, nonce: str, worker: str) -> bool:
+        """Whether that worker has the current attempt: only who was granted it knows its nonce."""
+        current = self.current
+        return current is not None and (attempt, nonce, worker) == (
+            current.number, current.nonce, current.worker,
+        )  # fmt: skip
+
     def returns(self, number: int) -> int:
         """How often that attempt was reinstated."""
         facts = (e.fact for e in self.timeline if e.attempt == number)

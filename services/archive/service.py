@@ -117,7 +117,7 @@ class Archive:
 
     async def on_position(self, asked: LogPosition, subject: str) -> LogEnd:
         """Where a writer goes on: behind the last message, or behind what is sealed."""
-        rank = Rank(asked.job, asked.attempt, asked.rank, subject.rsplit(".", 1)[1])
+        rank = Rank(asked.job, asked.attempt, asked.rank, subjects.asker(subject))
         last, index = await asyncio.gather(last_message(self._bus, rank), self._sealer.index(rank))
         if index is not None and index.worker != rank.worker:
             index = None

@@ -6,7 +6,7 @@ import time
 from collections import OrderedDict
 
 BELIEVED = 2.0
-"""Seconds for which a lease, or what an image is made of, is not looked up again."""
+"""Seconds for which a grant, a lease, or what an image is made of, is not looked up again."""
 REMEMBERED = 4096
 
 

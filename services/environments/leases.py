@@ -34,7 +34,7 @@ from schemas.environments import (
 from schemas.reason import Kind
 from services.environments.believed import Believed
 from services.environments.config import EnvironmentsConfig
-from services.environments.grants import refused, worker_of
+from services.environments.grants import refused
 from services.environments.rules import changed, holds, renewed
 from services.environments.shelf import Shelf
 
@@ -118,7 +118,7 @@ class Leases:
 
     async def _leased(self, told: LeaseKey, subject: str, change: ChangeOne) -> LeaseAnswer:
         """What the holder of the lease says, done; what another says changes nothing."""
-        worker = worker_of(subject)
+        worker = subjects.asker(subject)
         seen: EnvironmentEntry | None = None
 
         def apply(entry: EnvironmentEntry | None) -> EnvironmentEntry | None:
@@ -159,7 +159,7 @@ class Leases:
             raise refused("too_large", "more was sent than an image may have", 413)
 
     async def on_done(self, told: DoneSharing, subject: str) -> LeaseAnswer:
-        worker = worker_of(subject)
+        worker = subjects.asker(subject)
         entry = await self._shelf.entry(told.pool, told.key)
         if told.image.size > self._config.most_image:
             raise refused("too_large", f"an image may have {self._config.most_image} bytes", 413)
@@ -193,7 +193,7 @@ class Leases:
 
     async def _upload(self, told: LeaseKey, subject: str) -> str:
         """Under which the holder of the lease stores; raises ``Refused`` for anybody else."""
-        worker = worker_of(subject)
+        worker = subjects.asker(subject)
         known = ("lease", told.pool, told.key, str(told.number), told.token, worker)
         upload = self._believed.get(known)
         if upload is not None:

@@ -26,7 +26,7 @@ from schemas.message import Empty
 from schemas.worker import Command
 from services.environments.believed import Believed
 from services.environments.config import EnvironmentsConfig
-from services.environments.grants import Grants, refused, worker_of
+from services.environments.grants import Grants, refused
 from services.environments.leases import Leases
 from services.environments.rules import (
     USED_EVERY,
@@ -80,7 +80,7 @@ class Environments:
             await serve(self._bus, routes, "environments")
 
     async def _on_ask(self, asked: Ask, subject: str) -> Asked:
-        worker = worker_of(subject)
+        worker = subjects.asker(subject)
         pool = await self._grants.pool(asked, worker)
         if asked.lost is not None:
             await self._forget_damaged(pool, asked)
@@ -111,7 +111,7 @@ class Environments:
             log.info("%s will be told later to share %s: %s", worker, key[:8], error)
 
     async def _on_used(self, told: Used, subject: str) -> Empty:
-        pool = await self._grants.pool(told, worker_of(subject))
+        pool = await self._grants.pool(told, subjects.asker(subject))
         now = self._clock.now()
 
         def used(entry: EnvironmentEntry | None) -> EnvironmentEntry | None:
@@ -122,7 +122,7 @@ class Environments:
         return Empty()
 
     async def _on_get(self, asked: GetChunk, subject: str) -> ImageChunk:
-        pool = await self._grants.pool(asked, worker_of(subject))
+        pool = await self._grants.pool(asked, subjects.asker(subject))
         upload = await self._upload_of(pool, asked)
         try:
             return ImageChunk(data=await self._store.chunk(upload, asked.digest, asked.index))

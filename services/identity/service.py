@@ -97,7 +97,7 @@ class Identity:
         return Invited(id=one.id, token=token, expires_at=one.expires_at)
 
     async def on_enrol(self, asked: Enrol, subject: str) -> Enrolled:
-        id = subject.rsplit(".", 1)[1]
+        id = subjects.asker(subject)
         try:
             raw_user(asked.key)
             verify(asked.key, proof(id, asked.key), asked.signature)
@@ -117,7 +117,7 @@ class Identity:
         return answer
 
     async def on_renew(self, asked: Renew, subject: str) -> Enrolled:
-        name = subject.rsplit(".", 1)[1]
+        name = subjects.asker(subject)
         found = await self._registry.worker(name)
         if found is None:
             raise refused("no_such_worker", f"no worker {name} has joined", 404)

@@ -15,11 +15,9 @@ def refusal(
     record: Record | None, asked: OutputsKey, worker: str, now: float, late: float
 ) -> Problem | None:
     """Only the worker that the record names for its current attempt, and not for ever."""
-    current = record.current if record else None
-    wanted = (asked.attempt, asked.nonce, worker)
-    if current is None or (current.number, current.nonce, current.worker) != wanted:
+    if record is None or not record.granted(asked.attempt, asked.nonce, worker):
         return not_granted(f"attempt {asked.attempt} of {asked.job} is superseded")
-    if record is not None and record.state.ended and now - record.changed_at > late:
+    if record.state.ended and now - record.changed_at > late:
         return not_granted(f"{asked.job} ended too long ago for outputs to come")
     return None
 

@@ -82,7 +82,7 @@ class Outputs:
             await serve(self._bus, routes, "outputs")
 
     async def _on_stored(self, asked: AskStored, subject: str) -> StoredChunks:
-        await self._grants.check(asked, worker_of(subject))
+        await self._grants.check(asked, subjects.asker(subject))
         if not 0 <= asked.page <= self._config.most_bytes // CHUNK // PAGE + 1:
             raise Refused(bad_chunk(f"there is no page {asked.page}"))
         digests, more = await self._store.stored(asked.job, asked.page)
@@ -92,7 +92,7 @@ class Outputs:
         )
 
     async def _on_put(self, asked: PutChunks, subject: str) -> Empty:
-        granted = await self._grants.check(asked, worker_of(subject))
+        granted = await self._grants.check(asked, subjects.asker(subject))
         digests = list(cut(asked.digests))
         if len(digests) != len(asked.chunks) or not 0 < len(digests) <= MOST_IN_PUT:
             raise Refused(bad_chunk("as many digests as chunks, and at most 256 of them"))
@@ -103,7 +103,7 @@ class Outputs:
         return Empty()
 
     async def _on_commit(self, asked: Commit, subject: str) -> Committed:
-        worker = worker_of(subject)
+        worker = subjects.asker(subject)
         granted = await self._grants.check(asked, worker, fresh=True)
         before = await self._store.head(asked.job, asked.attempt)
         if before is not None and before.head.round >= asked.round:
@@ -167,7 +167,7 @@ class Outputs:
 
     async def _on_sending(self, asked: Sending, subject: str) -> Empty:
         """Beside the manifest that is there: what a viewer has stays whole."""
-        worker = worker_of(subject)
+        worker = subjects.asker(subject)
         await self._grants.check(asked, worker)
         before = await self._store.head(asked.job, asked.attempt)
         head = before.head if before else None
@@ -201,11 +201,6 @@ class Outputs:
         while surplus and time.monotonic() < until:
             await self._store.remove(asked.job, surplus[:COLLECTED_AT_ONCE])
             del surplus[:COLLECTED_AT_ONCE]
-
-
-def worker_of(subject: str) -> str:
-    """An agent's request ends in its own name: that is what its rights are tied to."""
-    return subject.rsplit(".", 1)[1]
 
 
 def check_chunks(digests: list[bytes], chunks: tuple[bytes, ...]) -> None:

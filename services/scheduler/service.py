@@ -340,7 +340,7 @@ class Scheduler:
 
 def own(subject: str, worker: str) -> bool:
     """An agent's request ends in its own name: that is what its rights are tied to."""
-    return subject.rsplit(".", 1)[1] == worker
+    return subjects.asker(subject) == worker
 
 
 def grant(record: Record, config: SchedulerConfig) -> Grant:

@@ -143,7 +143,7 @@ class Secrets:
 
     async def on_open(self, asked: OpenSecret, subject: str) -> Opened:
         """Only for the worker that the record names, its current attempt, and that job's names."""
-        worker = subject.rsplit(".", 1)[1]
+        worker = subjects.asker(subject)
         record = (await self._records.get(asked.job)).record
         check_grant(record, asked, worker)
         if len(asked.key) != KEY_BYTES:
@@ -189,14 +189,8 @@ class Secrets:
 
 
 def check_grant(record: Record, asked: OpenSecret, worker: str) -> None:
-    current = record.current
-    granted = (
-        current is not None
-        and record.id == asked.job
-        and record.state.held
-        and (current.number, current.nonce, current.worker) == (asked.attempt, asked.nonce, worker)
-    )
-    if not granted:
+    held = record.id == asked.job and record.state.held
+    if not held or not record.granted(asked.attempt, asked.nonce, worker):
         raise refused("not_granted", f"attempt {asked.attempt} of {asked.job} is superseded", 403)
     if asked.name not in {use.name for use in record.spec.secrets}:
         raise refused(

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from bus import subjects
 from bus.connection import Bus
 from bus.errors import NotFound, Refused
 from bus.objects import ObjectInfo, Objects
@@ -41,7 +42,7 @@ class Fetches:
 
     async def on_fetch(self, asked: FetchBundle, subject: str) -> BundleChunk:
         """Only the worker that the record names, and only for its current attempt."""
-        info = await self._check_grant(asked, subject.rsplit(".", 1)[1])
+        info = await self._check_grant(asked, subjects.asker(subject))
         after, number = divmod(asked.cursor, MOST_CHUNKS)
         data, sequence = await self._objects.chunk(info, after)
         last = number + 1 >= info.chunks
@@ -54,12 +55,9 @@ class Fetches:
         if known is not None and asked.cursor and time.monotonic() < known.until:
             return known.info
         record = (await self._records.get(asked.job)).record
-        current = record.current
         if (
-            current is None
-            or not record.state.held
-            or (current.number, current.nonce, current.worker)
-            != (asked.attempt, asked.nonce, worker)
+            not record.state.held
+            or not record.granted(asked.attempt, asked.nonce, worker)
             or record.bundle != asked.bundle
         ):
             raise Refused(
