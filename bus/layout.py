@@ -130,6 +130,10 @@ ENVIRONMENTS = bucket("environments", 64 * MEBIBYTE)
 AUDIT = Stream("AUDIT", (subjects.AUDIT_ALL,), 4 * GIBIBYTE, discard="old", frozen=True)
 """Who did what: about 20 million deeds, of which the oldest go when it is full."""
 BUNDLES = objects("bundles", 256 * GIBIBYTE)
+CHUNKS = objects("chunks", 256 * GIBIBYTE)
+"""Pieces of bundles and data, each once within the scope of its owner (``bus/chunks.py``)."""
+TREES = bucket("trees", GIBIBYTE)
+"""``<scope>.<bundle>``: of which pieces a bundle is made, by the service ``upload``."""
 UPLOADS = objects("uploads", 64 * GIBIBYTE, lazy_sync=True)
 LOG_OBJECTS = objects("logs", 256 * GIBIBYTE)
 OUTPUTS = objects("outputs", 256 * GIBIBYTE)
@@ -139,6 +143,7 @@ IMAGES = objects("images", 256 * GIBIBYTE, lazy_sync=True)
 STREAMS = (
     *(JOBS, LOGS, METRICS, AUDIT),
     *(WORKERS, CLASSES, DRAINS, REQUESTS, IDENTITIES, PEOPLE, SECRETS, QUOTAS, ENVIRONMENTS),
+    *(TREES, CHUNKS),
     *(BUNDLES, UPLOADS, LOG_OBJECTS, OUTPUTS, IMAGES),
 )
 
