@@ -30,7 +30,7 @@ def log(job_id: str, attempt: int | str = "*", rank: int | str = "*", worker: st
     return f"stoker.log.{job_id}.{attempt}.{rank}.{worker}"
 
 
-def metric(job_id: str, attempt: int | str, worker: str) -> str:
+def metric(job_id: str = "*", attempt: int | str = "*", worker: str = "*") -> str:
     return f"stoker.metric.{job_id}.{attempt}.{worker}"
 
 
@@ -84,6 +84,14 @@ def parse_log(subject: str) -> LogSubject:
         case ["stoker", "log", job_id, attempt, rank, worker]:
             return LogSubject(job_id, int(attempt), int(rank), worker)
     raise ValueError(f"{subject} is not a log's subject")
+
+
+def parse_metric(subject: str) -> tuple[str, int, str]:
+    """Job, attempt and worker; raises ``ValueError`` for any other subject."""
+    match subject.split("."):
+        case ["stoker", "metric", job_id, attempt, worker]:
+            return job_id, int(attempt), worker
+    raise ValueError(f"{subject} is not a metric's subject")
 
 
 def work_stream(pool: str) -> str:

@@ -13,6 +13,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from pydantic import Field
+
 from schemas.message import Message
 
 NAME_LENGTH = 200
@@ -130,9 +132,9 @@ class Samples(Message):
     """
 
     source: Source
-    columns: dict[str, Column] = {}
+    columns: dict[str, Column] = Field(default_factory=dict)
     """Name of the series to its new points."""
-    params: dict[str, str] = {}
+    params: dict[str, str] = Field(default_factory=dict)
     """What was set, not measured: parameters, tags. The newest value of each counts."""
     left_out: int = 0
     """Points that were dropped before this message because too many came at once."""
