@@ -137,6 +137,10 @@ TREES = bucket("trees", GIBIBYTE)
 UPLOADS = objects("uploads", 64 * GIBIBYTE, lazy_sync=True)
 LOG_OBJECTS = objects("logs", 256 * GIBIBYTE)
 OUTPUTS = objects("outputs", 256 * GIBIBYTE)
+CHECKPOINTS = objects("checkpoints", 256 * GIBIBYTE)
+"""Of each job the last whole one, by the service ``outputs``."""
+METRIC_OBJECTS = objects("metrics", 64 * GIBIBYTE)
+"""Points of every attempt, by the service ``metrics``."""
 IMAGES = objects("images", 256 * GIBIBYTE, lazy_sync=True)
 """Layers of built images: they can be built again."""
 
@@ -144,7 +148,7 @@ STREAMS = (
     *(JOBS, LOGS, METRICS, AUDIT),
     *(WORKERS, CLASSES, DRAINS, REQUESTS, IDENTITIES, PEOPLE, SECRETS, QUOTAS, ENVIRONMENTS),
     *(TREES, CHUNKS),
-    *(BUNDLES, UPLOADS, LOG_OBJECTS, OUTPUTS, IMAGES),
+    *(BUNDLES, UPLOADS, LOG_OBJECTS, OUTPUTS, CHECKPOINTS, IMAGES, METRIC_OBJECTS),
 )
 
 
@@ -173,16 +177,14 @@ class Durable:
         }
 
 
-ARCHIVE = Durable(
-    "JOBS",
-    "archive",
+ENDS = tuple(
     # A refusal, too: noted after the end, it takes the place of the end's own fact.
-    tuple(
-        subjects.job("*", fact)
-        for fact in ("succeeded", "failed", "cancelled", "retrying", "refused")
-    ),
+    subjects.job("*", fact)
+    for fact in ("succeeded", "failed", "cancelled", "retrying", "refused")
 )
-DURABLES = (ARCHIVE,)
+ARCHIVE = Durable("JOBS", "archive", ENDS)
+METRICS_ENDS = Durable("JOBS", "metrics", ENDS)
+DURABLES = (ARCHIVE, METRICS_ENDS)
 
 
 def pool_stream(pool: str) -> Stream:

@@ -19,12 +19,12 @@ from typing import Any
 
 from bus.connection import Bus
 from bus.errors import BusError, NotFound
-from bus.layout import BUNDLES, CHUNKS, LOGS, METRICS, OUTPUTS, UPLOADS
+from bus.layout import BUNDLES, CHECKPOINTS, CHUNKS, LOGS, METRICS, OUTPUTS, UPLOADS
 from bus.link import BusConfig
 
 log = logging.getLogger(__name__)
 
-CLOSED = (LOGS, METRICS, BUNDLES, CHUNKS, UPLOADS, OUTPUTS)
+CLOSED = (LOGS, METRICS, BUNDLES, CHUNKS, UPLOADS, OUTPUTS, CHECKPOINTS)
 """Not the sealed logs: what is written there makes room in ``LOGS``."""
 BOUND = "stoker-bound"
 """In a closed stream's metadata: the bound that it had before, which outlives any process."""
