@@ -166,6 +166,8 @@ class Record(Message):
     """sha256 of the bundle's canonical manifest."""
     bundle_size: int = 0
     """Bytes of the bundle's files."""
+    bundle_scope: str = ""
+    """Among whose pieces it lies; empty where it is one archive."""
     state: State
     submitted_at: float
     changed_at: float

@@ -7,6 +7,7 @@ from pydantic import Field
 from schemas.job import Record, State
 from schemas.message import Message
 from schemas.spec import JobSpec
+from schemas.tree import TreeHead
 
 
 class Submit(Message):
@@ -17,9 +18,14 @@ class Submit(Message):
     """Idempotency key."""
     spec: JobSpec
     upload: str | None = None
-    """Name of the raw .zip in the bucket ``uploads``; or else ``bundle``."""
+    """Name of the raw .zip in the bucket ``uploads``; or else ``tree`` or ``bundle``."""
+    parts: int = 0
+    """In so many objects, ``<upload>.<number>``; 0: in one of that name."""
+    tree: TreeHead | None = None
+    """Where the tree lies whose pieces were sent before."""
     bundle: str | None = None
-    """Digest of a bundle that is stored already."""
+    """Digest of a bundle that is stored already: of the owner's own, or of the job that this one
+    repeats or was begun from."""
     retry_of: str | None = None
     like: str | None = None
     """The job whose spec this one's was begun from."""
@@ -72,6 +78,42 @@ class BundleChunk(Message):
     """None after the last one."""
     size: int
     """Bytes of the whole archive."""
+
+
+class FetchTree(Message):
+    """``stoker.req.upload.tree.<worker>``: one part of a granted attempt's packed tree."""
+
+    job: str
+    attempt: int
+    nonce: str
+    bundle: str
+    number: int = 0
+    """0 for the first part, which comes with the pieces where they are small."""
+
+
+class TreePart(Message):
+    data: bytes
+    parts: int
+    """So many there are."""
+    size: int
+    """Bytes of the packed tree."""
+    pieces: tuple[bytes, ...] = ()
+    """All of the tree's, or none."""
+
+
+class FetchPieces(Message):
+    """``stoker.req.upload.pieces.<worker>``: pieces of that tree, by their places in it."""
+
+    job: str
+    attempt: int
+    nonce: str
+    bundle: str
+    numbers: tuple[int, ...]
+
+
+class Pieces(Message):
+    pieces: tuple[bytes, ...]
+    """The first of those that were asked for, as many as one message holds; at least one."""
 
 
 class Cancel(Message):

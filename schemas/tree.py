@@ -101,6 +101,23 @@ class TreeHead(Message):
         return cut(self.chunks)
 
 
+class StoredTree(Message):
+    """A tree that somebody needs: what it names is not collected."""
+
+    head: TreeHead
+    at: float
+    """Unix seconds, by the service's clock."""
+    whole: bool = False
+    """All that it names was there after it was written: from then on it stays there."""
+
+
+class Sweep(Message):
+    """Pieces of a scope are being collected, by somebody who may die of it."""
+
+    until: float
+    """Unix seconds, by NATS's clock."""
+
+
 def cut(digests: bytes) -> list[bytes]:
     """The single ones of a row."""
     return [digests[at : at + DIGEST] for at in range(0, len(digests), DIGEST)]

@@ -160,6 +160,8 @@ class Grant(Message):
     spec: JobSpec
     bundle: str
     bundle_size: int = 0
+    bundle_scope: str = ""
+    """Among whose pieces it lies; empty where it is one archive."""
     log_rate: int = LOG_RATE
     """Bytes a second that its log may get, on average; 0 for no limit."""
     log_total: int = LOG_TOTAL

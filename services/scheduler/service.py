@@ -356,6 +356,7 @@ def grant(record: Record, config: SchedulerConfig) -> Grant:
         spec=record.spec,
         bundle=record.bundle,
         bundle_size=record.bundle_size,
+        bundle_scope=record.bundle_scope,
         log_rate=log_bound[0],
         log_total=log_bound[1],
         outputs_size=outputs_bound[0],
