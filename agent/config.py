@@ -43,6 +43,10 @@ class AgentConfig:
     """Over which packages are installed; ``full`` for a package index at a private address."""
     sandbox: str = ""
     """What runs the engine's containers, such as gVisor's ``runsc``; empty for its default."""
+    registry: str = ""
+    """``HOST/PATH`` through which the workers of the pool share environments; empty for none."""
+    registry_credentials: Path | None = None
+    """Passwords of registries, in a file such as ``docker login`` writes."""
     engine: str | None = None
     """The Docker engine's socket."""
     environment: dict[str, str] = field(default_factory=dict)

@@ -105,7 +105,7 @@ class Fleet:
             return None
 
     async def lost(self, grant: Grant, key: str, number: int, digest: str) -> Asked | None:
-        """Says that what was shared is damaged; None where there is no answer."""
+        """Says that what was shared cannot be had; None where there is no answer."""
         waiting = Waiting(lambda stream, data: None)
         waiting.number = number
         return await self._ask(grant, key, waiting, digest)
@@ -159,7 +159,7 @@ class Fleet:
         await asyncio.to_thread(self.shares.keep, lease, layers, whole=True)
         told = BuiltImage(**lease.model_dump())
         answer = await self._answer("built", told, attempts=ASK_TRIES)
-        if answer is not None and answer.holds and answer.wanted:
+        if answer is not None and answer.holds and (answer.wanted or self.shares.eager):
             self.shares.want(lease.key)
 
     async def _ended(self, told: BuildFailed) -> None:

@@ -77,6 +77,8 @@ def docker_runtime(config: AgentConfig) -> Runtime:
         networks=config.networks,
         install_network=config.install_network,
         sandbox=config.sandbox,
+        registry=config.registry,
+        registry_credentials=config.registry_credentials,
     )
     return DockerRuntime(config.work, config.name, docker)
 

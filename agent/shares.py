@@ -62,15 +62,19 @@ class CannotExport(Exception):
         self.lasting = lasting
 
 
-Export = Callable[[str, tuple[str, ...], Path], Awaitable[tuple[SharedImage, dict[str, Path]]]]
-"""Key, layers to leave out, folder for the rest → the image and its files. Raises
-``CannotExport``."""
+Export = Callable[[LeaseKey, tuple[str, ...], Path], Awaitable[tuple[SharedImage, dict[str, Path]]]]
+"""The lease, layers to leave out, folder for the rest → the image and its files: none where a
+registry has it now. Raises ``CannotExport``."""
 
 
 class Shares:
     """Of one worker."""
 
-    def __init__(self, bus: Bus, worker: str, folder: Path, export: Export) -> None:
+    def __init__(
+        self, bus: Bus, worker: str, folder: Path, export: Export, eager: bool = False
+    ) -> None:
+        """``eager``: images are shared although nobody has asked yet."""
+        self.eager = eager
         self._bus = bus
         self._worker = worker
         self._folder = folder
@@ -170,11 +174,12 @@ class Shares:
         key = lease.model_dump()
         folder = Path(await asyncio.to_thread(tempfile.mkdtemp, dir=self._folder))
         try:
-            image, files = await self._export(lease.key, layers, folder)
-            await image_blobs.send(self._bus, self._worker, lease, image, files)
+            image, files = await self._export(lease, layers, folder)
+            if files:
+                await image_blobs.send(self._bus, self._worker, lease, image, files)
             await self._tell("done", DoneSharing(**key, image=image))
-            seconds = time.monotonic() - began
-            log.info("shared environment %s: %d bytes, %.1f s", lease.key[:8], image.size, seconds)
+            seconds, how = time.monotonic() - began, image.reference or f"{image.size} bytes"
+            log.info("shared environment %s: %s, %.1f s", lease.key[:8], how, seconds)
         except CannotExport as error:
             await self._give_up(lease, str(error), error.lasting)
         except Refused as error:

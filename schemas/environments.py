@@ -26,6 +26,7 @@ DETAIL = 2000
 Key = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 """sha256."""
+REFERENCE = r"^(?:[^@\s]{1,400}@sha256:[0-9a-f]{64})?$"
 Pool = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,63}$")]
 
 
@@ -48,10 +49,18 @@ class SharedImage(Message):
     config: Blob
     layers: Annotated[tuple[Blob, ...], Field(max_length=MOST_LAYERS)]
     """In their order, from the bottom; those of the base image are left out."""
+    reference: Annotated[str, Field(max_length=500, pattern=REFERENCE)] = ""
+    """Where a registry has it; ``config`` is its manifest then, and no layers are named."""
 
     @property
     def blobs(self) -> tuple[Blob, ...]:
-        return (self.config, *self.layers)
+        """What of it lies in the object store."""
+        return () if self.reference else (self.config, *self.layers)
+
+    @property
+    def digests(self) -> frozenset[str]:
+        """Of what one who fetches it may miss."""
+        return frozenset(blob.digest for blob in (self.config, *self.layers))
 
     @property
     def size(self) -> int:

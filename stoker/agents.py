@@ -24,7 +24,18 @@ RUNTIMES = ("docker", "process", "dummy")
 LONGEST_NAME = 63
 MEMBERSHIP = "identity"
 """Folder in the agent's own, with who this machine is."""
-POLICY = ("pool", "base_image", "template", "dockerfiles", "networks", "install_network", "sandbox")
+POLICY = (
+    "pool",
+    "base_image",
+    "template",
+    "dockerfiles",
+    "networks",
+    "install_network",
+    "sandbox",
+    "registry",
+    "registry_credentials",
+)
+FILES = ("work", "credentials", "ca", "template", "registry_credentials")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +53,9 @@ class AgentFlags:
     networks: tuple[str, ...] | None = None
     install_network: str | None = None
     sandbox: str | None = None
+    registry: str | None = None
+    """``HOST/PATH`` through which environments are shared."""
+    registry_credentials: Path | None = None
     slots: int | None = None
     cpus: float | None = None
     memory: str | int | None = None
@@ -59,7 +73,7 @@ class AgentFlags:
         """The flags, and the file's table where they are silent."""
         values = {**table, **(table.get("capacity") or {})}
         values.pop("capacity", None)
-        for name in ("work", "credentials", "ca", "template"):
+        for name in FILES:
             if values.get(name):
                 values[name] = Path(values[name]).expanduser()
         for name in ("servers", "networks"):
@@ -84,6 +98,7 @@ async def agent_config(flags: AgentFlags, work: Path) -> AgentConfig:
         if not NAME_TOKEN.match(value):
             raise StokerError(f"{value!r} is no name: use a-z, 0-9 and '-', at most 63")
     check_networks((*(flags.networks or ()), flags.install_network or "full"))
+    check_registry(flags)
     work = (flags.work or work).absolute()
     kept = size_of("keep_outputs", flags.keep_outputs)
     return AgentConfig(
@@ -113,6 +128,21 @@ def check_networks(names: Iterable[str]) -> None:
     for name in names:
         if name not in known:
             raise StokerError(f"there is no network {name!r}; write some of {', '.join(known)}")
+
+
+def check_registry(flags: AgentFlags) -> None:
+    from agent.runtimes.docker_registry import REGISTRY, BadCredentials, Logins
+
+    if flags.registry and not REGISTRY.match(flags.registry):
+        raise StokerError(
+            f"registry {flags.registry!r}: write HOST/PATH, such as registry.example:5000/stoker;"
+            " the host has a dot or a port"
+        )
+    if flags.registry_credentials is not None:
+        try:
+            Logins(flags.registry_credentials.absolute()).header(flags.registry or "")
+        except BadCredentials as error:
+            raise StokerError(f"registry_credentials: {error}") from error
 
 
 def host_token() -> str:

@@ -39,6 +39,8 @@ AGENT_FIELDS_TOO = frozenset(
         "networks",
         "install_network",
         "sandbox",
+        "registry",
+        "registry_credentials",
     }
 )
 CAPACITY_FIELDS = frozenset({"cpus", "memory", "gpus", "slots"})

@@ -53,13 +53,20 @@ class Link(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
     def send_request(
-        self, method: str, path: str, query: Query | None = None, body: Body = None
+        self,
+        method: str,
+        path: str,
+        query: Query | None = None,
+        body: Body = None,
+        more: Mapping[str, str] | None = None,
     ) -> None:
-        headers = {}
+        """``more``: headers."""
+        headers = dict(more or {})
         if isinstance(body, Mapping):
-            body, headers = json.dumps(body).encode(), {"Content-Type": "application/json"}
+            body = json.dumps(body).encode()
+            headers["Content-Type"] = "application/json"
         elif body is not None:
-            headers = {"Content-Type": "application/x-tar"}
+            headers["Content-Type"] = "application/x-tar"
         if path.endswith("/attach"):
             headers |= {"Upgrade": "tcp", "Connection": "Upgrade"}
         target = f"{path}?{urlencode(query)}" if query else path

@@ -8,21 +8,22 @@ import json
 import re
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from agent.runtimes.docker_container import OWNER
-from agent.runtimes.docker_engine import (
-    Body,
-    Engine,
-    EngineError,
-    Link,
-    Query,
-    json_lines,
-    out_of_space,
-)
+from agent.runtimes.docker_engine import Engine, EngineError, Query, out_of_space
+from agent.runtimes.docker_follow import Work, follow, plain, write
 from agent.runtimes.docker_install import Failed, Install, Installer, Limits, TooMuch
 from agent.runtimes.docker_leftovers import ENVIRONMENT, REPOSITORY, Leftovers
 from agent.runtimes.docker_making import Makings
+from agent.runtimes.docker_registry import (
+    BadCredentials,
+    Logins,
+    explained,
+    host_of,
+    persisted,
+)
 from agent.runtimes.docker_threads import Threads
 from agent.runtimes.protocol import CannotPrepare, Output
 from schemas.reason import Reason
@@ -69,7 +70,9 @@ class Images:
         limits: BuildLimits,
         leftovers: Leftovers,
         sandbox: str = "",
+        logins: Logins | None = None,
     ) -> None:
+        self.logins = logins or Logins()
         self._engine = engine
         self._threads = threads
         self._limits = limits
@@ -111,7 +114,11 @@ class Images:
 
     async def load(self, archive: Callable[[], Iterable[bytes]]) -> None:
         """What another engine made, as a tar. Raises ``EngineError``."""
-        await self._follow("/images/load", {"quiet": 1}, archive(), lambda text: None)
+        await self.follow(Work("/images/load", {"quiet": 1}, archive()), lambda message: None)
+
+    async def follow(self, work: Work, hear: Callable[[dict[str, Any]], None]) -> None:
+        """Raises ``EngineError``."""
+        await follow(self._engine, self._threads, work, hear, self._limits.seconds)
 
     @contextlib.asynccontextmanager
     async def _turn(self, output: Output) -> AsyncIterator[None]:
@@ -122,28 +129,39 @@ class Images:
             yield
 
     async def _pull(self, name: str, output: Output) -> None:
-        query: dict[str, str | int] = {"fromImage": name}
-        if ":" not in name.rsplit("/", 1)[-1]:
-            query["tag"] = "latest"
+        host = host_of(name)
         try:
-            await self._follow("/images/create", query, None, lambda text: write(output, text))
+            await persisted(partial(self.pull, name, output), say(output), host)
+        except BadCredentials as error:
+            raise CannotPrepare(str(error), Reason.IMAGE_UNAVAILABLE) from error
         except EngineError as error:
-            detail = f"the image {name} is not on this machine and cannot be pulled: {error}"
+            words = explained(str(error), host)
+            detail = f"the image {name} is not on this machine and cannot be pulled: {words}"
             full = out_of_space(detail)
             reason = Reason.DISK_FULL if full else Reason.IMAGE_UNAVAILABLE
             raise CannotPrepare(detail, reason) from error
 
+    async def pull(self, name: str, output: Output) -> None:
+        """Raises ``EngineError`` and ``BadCredentials``."""
+        query: dict[str, str | int] = {"fromImage": name}
+        if ":" not in name.rsplit("/", 1)[-1]:
+            query["tag"] = "latest"
+        headers = await self._threads.run(self.logins.header, name)
+        work = Work("/images/create", query, headers=headers)
+        await self.follow(work, lambda message: write(output, plain(message)))
+
     async def _build(self, build: Build, output: Output) -> None:
         heard = Heard(output)
 
-        def hear(text: str) -> None:
+        def hear(message: dict[str, Any]) -> None:
             before = heard.layer
-            heard.hear(text)
+            heard.hear(plain(message))
             if heard.layer not in ("", before):
                 self._leftovers.building(build.key, heard.layer)
 
         try:
-            await self._follow("/build", self._build_query(build), build.context(), hear)
+            work = Work("/build", self._build_query(build), build.context())
+            await self.follow(work, hear)
         except EngineError as error:
             full = out_of_space(f"{heard.error} {error}")
             reason = Reason.DISK_FULL if full else Reason.BUILD_FAILED
@@ -181,32 +199,6 @@ class Images:
             "cpuquota": int(limits.cpus * CPU_PERIOD),
         }
 
-    async def _follow(
-        self, path: str, query: Query, body: Body, hear: Callable[[str], None]
-    ) -> None:
-        """Until the engine has done it. Cancelled or out of time, the engine gives up too."""
-        link = self._engine.link(self._limits.seconds)
-        try:
-            async with asyncio.timeout(self._limits.seconds):
-                messages = await self._threads.run(begin, link, path, query, body, abort=link.abort)
-                while (batch := await self._threads.run(messages, abort=link.abort)) is not None:
-                    for message in batch:
-                        if "error" in message:
-                            raise EngineError(500, str(message["error"]).strip())
-                        hear(plain(message))
-        except TimeoutError as error:
-            detail = f"it took longer than the {self._limits.seconds:g} s that it may take"
-            raise EngineError(500, detail) from error
-        finally:
-            link.close()
-
-
-def begin(link: Link, path: str, query: Query, body: Body) -> Callable[[], Any]:
-    """Sends the request; the answer's messages come in batches, None after the last."""
-    link.send_request("POST", path, query, body)
-    batches = json_lines(link.answer())
-    return lambda: next(batches, None)
-
 
 def image_name(key: str) -> str:
     return f"{REPOSITORY}:{key}"
@@ -214,21 +206,6 @@ def image_name(key: str) -> str:
 
 def gone(name: str) -> CannotPrepare:
     return CannotPrepare(f"the image {name} was there and is gone", Reason.IMAGE_UNAVAILABLE)
-
-
-def plain(message: dict[str, Any]) -> str:
-    """What a person wants to see of a message: no progress bars, no ids."""
-    if "stream" in message:
-        return str(message["stream"])
-    if "status" in message and not message.get("progressDetail"):
-        name = f"{message['id']}: " if message.get("id") else ""
-        return f"{name}{message['status']}\n"
-    return ""
-
-
-def write(output: Output, text: str) -> None:
-    if text:
-        output(Stream.BUILD, text.encode())
 
 
 class Heard:

@@ -59,7 +59,11 @@ def dead(containers: Iterable[Container], now: float, short: bool) -> list[Conta
 class Leftovers:
     """Of one agent in its engine. Last uses of images are the times of files in ``images/``."""
 
-    def __init__(self, engine: Engine, worker: str, work: Path, rule: Rule) -> None:
+    def __init__(
+        self, engine: Engine, worker: str, work: Path, rule: Rule, registry: str = ""
+    ) -> None:
+        """``registry``: under whose names images stand for a moment while they are pushed."""
+        self._repositories = (f"{REPOSITORY}:", *([f"{registry}/"] if registry else []))
         self._engine = engine
         self._worker = worker
         self.owner = owner_of(worker, work)
@@ -142,13 +146,17 @@ class Leftovers:
         return [
             Thing(one["Id"], self._used_at(one), one["Size"])
             for one in found
-            if self._is_ours(one["Labels"]) and ours_alone(one)
+            if self._is_ours(one["Labels"]) and self._ours_alone(one)
         ]
 
     def _is_ours(self, labels: dict[str, str]) -> bool:
         if labels.get(OWNER) == self.owner:
             return True
         return (self._uses / f"{labels[ENVIRONMENT]}{LOADED}").exists()
+
+    def _ours_alone(self, image: dict[str, Any]) -> bool:
+        """Nobody gave it a name of their own."""
+        return all(name.startswith(self._repositories) for name in image.get("RepoTags") or ())
 
     def _used_at(self, image: dict[str, Any]) -> float:
         try:
@@ -190,11 +198,6 @@ def remove_nameless(engine: Engine, layer: str) -> None:
 def is_live(folder: AttemptFolder) -> bool:
     """Its program may run, or its shim has not done with it."""
     return folder.path.exists() and (folder.exit() is None or folder.shim_lives())
-
-
-def ours_alone(image: dict[str, Any]) -> bool:
-    """Nobody gave it a name of their own."""
-    return all(name.startswith(f"{REPOSITORY}:") for name in image.get("RepoTags") or ())
 
 
 def seconds_of(text: str) -> float:

@@ -21,6 +21,8 @@ from agent.runtimes.docker_images import BuildLimits, Images
 from agent.runtimes.docker_leftovers import Leftovers
 from agent.runtimes.docker_network import NoNetwork, Outbound
 from agent.runtimes.docker_pipes import make_pipes
+from agent.runtimes.docker_pool_registry import PoolRegistry
+from agent.runtimes.docker_registry import Logins, host_in
 from agent.runtimes.docker_sharing import Sharing
 from agent.runtimes.docker_shell import Shells, command_of, shares_kernel
 from agent.runtimes.docker_sibling import SiblingHosts, misplaced, own_container
@@ -58,6 +60,9 @@ class DockerConfig:
     """Over which packages are installed; ``full`` where ``outbound`` cannot be had."""
     sandbox: str = ""
     """The engine's name of what runs the containers, such as ``runsc``; empty for its default."""
+    registry: str = ""
+    """``HOST/PATH`` through which the workers of the pool share environments."""
+    registry_credentials: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +88,25 @@ class DockerRuntime(ShimRuntime):
         self._engine = Engine(config.engine)
         self._threads = Threads()
         rule = Rule(kept=config.builds.kept)
-        self._leftovers = Leftovers(self._engine, worker, work, rule)
+        self._leftovers = Leftovers(self._engine, worker, work, rule, config.registry)
+        self._logins = Logins(config.registry_credentials)
         self._networks = config.networks
         self._sandbox = config.sandbox
         self._outbound = Outbound(self._engine)
-        images = Images(self._engine, self._threads, config.builds, self._leftovers, config.sandbox)
+        images = Images(
+            self._engine,
+            self._threads,
+            config.builds,
+            self._leftovers,
+            config.sandbox,
+            self._logins,
+        )
         self._install_network = config.install_network
         self._sharing = Sharing(self._engine, self._threads, images, self._leftovers, work)
+        if config.registry:
+            self._sharing.registry = PoolRegistry(
+                config.registry, self._engine, self._threads, images
+            )
         self._environments = Environments(
             self._sharing, self._threads, config.bases, self._network_of_installs
         )
@@ -117,7 +134,14 @@ class DockerRuntime(ShimRuntime):
 
     @contextlib.asynccontextmanager
     async def shared(self, bus: Bus) -> AsyncIterator[None]:
-        shares = Shares(bus, self._worker, self._work / "shares", self._sharing.export)
+        shares = Shares(
+            bus,
+            self._worker,
+            self._work / "shares",
+            self._sharing.export,
+            # A registry is there to keep what it is given.
+            eager=self._sharing.registry is not None,
+        )
         await asyncio.to_thread(shares.tidy)
         async with asyncio.TaskGroup() as tasks:
             running = tasks.create_task(shares.run())
@@ -187,6 +211,7 @@ class DockerRuntime(ShimRuntime):
             return f"the engine has no runtime {self._sandbox}; it has {', '.join(sorted(known))}"
         self._cpus = float(info["NCPU"])
         self._root = Path(info["DockerRootDir"])
+        self._logins.default = host_in(str(info.get("IndexServerAddress") or ""))
         # What a sandbox has for a kernel is another one.
         self._shares_kernel = not self._sandbox and shares_kernel(info)
         own = own_container(self._engine)

@@ -26,10 +26,15 @@ def surplus(
         if not many and total(left, sizes) <= config.most_bytes:
             break
         idle = now - left[name].used_at > config.spared
-        if idle and (many or left[name].image is not None):
+        if idle and (many or takes_room(left[name])):
             gone.append(name)
             del left[name]
     return gone
+
+
+def takes_room(entry: EnvironmentEntry) -> bool:
+    """In the object store: what a registry has takes none."""
+    return entry.image is not None and bool(entry.image.blobs)
 
 
 def is_old(entry: EnvironmentEntry, now: float, config: EnvironmentsConfig) -> bool:

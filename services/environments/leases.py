@@ -175,7 +175,8 @@ class Leases:
 
         answer = await self._leased(told, subject, ready)
         if answer.holds:
-            log.info("%s shares %s: %d bytes", worker, told.key[:8], told.image.size)
+            where = told.image.reference or f"{told.image.size} bytes"
+            log.info("%s shares %s: %s", worker, told.key[:8], where)
         return answer
 
     async def _have(self, pool: str, blob: Blob, upload: str) -> None:

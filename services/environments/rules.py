@@ -111,9 +111,9 @@ class Desk:
 
     def _ready(self, entry: EnvironmentEntry) -> Decision:
         asked = self._asked
-        digests = {blob.digest for blob in entry.image.blobs} if entry.image else set()
+        digests = entry.image.digests if entry.image else frozenset()
         if asked.lost in digests and asked.waited == entry.number:
-            return self._lease(entry, "what was shared of it is damaged")
+            return self._lease(entry, "what was shared of it cannot be had")
         answer = Asked(
             turn=Turn.FETCH, number=entry.number, builder=entry.worker, image=entry.image
         )

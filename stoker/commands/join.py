@@ -87,6 +87,14 @@ def agent(
             show_default=False,
         ),
     ] = None,
+    registry: Annotated[
+        str | None,
+        typer.Option(metavar="HOST/PATH", help="Through which the pool shares environments."),
+    ] = None,
+    registry_credentials: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Passwords of registries, as docker login writes them."),
+    ] = None,
     slots: Annotated[int | None, typer.Option(min=1, help="Jobs at one time.")] = None,
     cpus: Annotated[float | None, typer.Option(min=0.1, help="Cores to give away.")] = None,
     memory: Annotated[str | None, typer.Option(help="To give away, such as 24g.")] = None,
@@ -114,6 +122,8 @@ def agent(
         base_image=base_image,
         template=template,
         dockerfiles=dockerfiles,
+        registry=registry,
+        registry_credentials=registry_credentials,
         slots=slots,
         cpus=cpus,
         memory=memory,

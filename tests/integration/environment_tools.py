@@ -89,12 +89,12 @@ class Worker:
         return asked.lease
 
     async def export(
-        self, key: str, layers: tuple[str, ...], folder: Path
+        self, lease: LeaseKey, layers: tuple[str, ...], folder: Path
     ) -> tuple[SharedImage, dict[str, Path]]:
         self.exported.append(layers)
         if self.lasting is not None:
             raise CannotExport("its engine does not like to", self.lasting)
-        config = json.dumps({"key": key}).encode()
+        config = json.dumps({"key": lease.key}).encode()
         blobs = [write_blob(folder, data) for data in (config, self.content)]
         image = SharedImage(id="sha256:1", config=blobs[0], layers=(blobs[1],))
         return image, {blob.digest: folder / blob.digest for blob in blobs}
