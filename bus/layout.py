@@ -134,6 +134,8 @@ CHUNKS = objects("chunks", 256 * GIBIBYTE)
 """Pieces of bundles and data, each once within the scope of its owner (``bus/chunks.py``)."""
 TREES = bucket("trees", GIBIBYTE)
 """``<scope>.<bundle>``: of which pieces a bundle is made, by the service ``upload``."""
+DATASETS = bucket("datasets", GIBIBYTE)
+"""``<owner>.<name>``: the versions of a dataset, by the service ``datasets``."""
 UPLOADS = objects("uploads", 64 * GIBIBYTE, lazy_sync=True)
 LOG_OBJECTS = objects("logs", 256 * GIBIBYTE)
 OUTPUTS = objects("outputs", 256 * GIBIBYTE)
@@ -147,7 +149,7 @@ IMAGES = objects("images", 256 * GIBIBYTE, lazy_sync=True)
 STREAMS = (
     *(JOBS, LOGS, METRICS, AUDIT),
     *(WORKERS, CLASSES, DRAINS, REQUESTS, IDENTITIES, PEOPLE, SECRETS, QUOTAS, ENVIRONMENTS),
-    *(TREES, CHUNKS),
+    *(TREES, CHUNKS, DATASETS),
     *(BUNDLES, UPLOADS, LOG_OBJECTS, OUTPUTS, CHECKPOINTS, IMAGES, METRIC_OBJECTS),
 )
 

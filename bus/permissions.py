@@ -119,6 +119,7 @@ BORDER = (
     Crossing("secrets", request("secrets", "open", "*")),
     Crossing("outputs", request("outputs", "*", "*")),
     Crossing("environments", request("environments", "*", "*")),
+    Crossing("data", request("datasets", "*", "*")),
     Crossing("enrolment", request("identity", "enrol", "*")),
     Crossing("renewal", request("identity", "renew", "*")),
     Crossing("commands", subjects.command("*"), kind="stream"),
@@ -301,6 +302,15 @@ MAIN_ROLES = (
         responds=ANSWER_SECONDS,
     ),
     Role(
+        "datasets",
+        says=(KNOWN, subjects.audit("datasets")),
+        hears=answers("datasets"),
+        reads=("JOBS", "OBJ_chunks"),
+        keeps=("datasets", "trees"),
+        never=durables(),
+        responds=ANSWER_SECONDS,
+    ),
+    Role(
         "ui",
         says=(
             KNOWN,
@@ -313,10 +323,14 @@ MAIN_ROLES = (
             request("archive", "position", "*"),
             request("catalog", "list"),
             request("metrics", "watch"),
+            *(
+                request("datasets", verb)
+                for verb in ("list", "find", "resolve", "commit", "remove")
+            ),
             "$O.chunks.C.*.*.*",
         ),
         reads=(
-            *("JOBS", "LOGS", "AUDIT", "KV_workers"),
+            *("JOBS", "LOGS", "AUDIT", "KV_workers", "KV_trees", "OBJ_chunks"),
             *("OBJ_logs", "OBJ_bundles", "OBJ_outputs", "OBJ_checkpoints", "OBJ_metrics"),
         ),
         stores=("uploads",),
@@ -359,6 +373,7 @@ FLEET_ROLES = (
             request("secrets", "open", NAME),
             request("outputs", "*", NAME),
             request("environments", "*", NAME),
+            request("datasets", "*", NAME),
             request("identity", "renew", NAME),
             f"{API}.CONSUMER.MSG.NEXT.{subjects.work_stream(POOL)}.*",
             f"$JS.ACK.{subjects.work_stream(POOL)}.*.*.*.*.*.*",

@@ -28,6 +28,8 @@ class Deed(StrEnum):
     SECRET_SET = "secret-set"
     SECRET_REMOVED = "secret-removed"
     QUOTA_SET = "quota-set"
+    DATA_PUT = "data-put"
+    DATA_REMOVED = "data-removed"
 
 
 class AuditEntry(Message):

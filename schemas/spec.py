@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from schemas.ids import NAME_TOKEN
+from schemas.data import MOUNTS_MOST, DataMount, check_mounts
+from schemas.ids import JOB_ID, NAME_TOKEN
 from schemas.problem import Problem
 from schemas.secret import USES_MOST, SecretUse, check_uses
 from schemas.source import Source
@@ -71,6 +72,12 @@ def pool_name(name: str) -> str:
     return name
 
 
+def former_job(id: str) -> str:
+    if not JOB_ID.match(id):
+        raise ValueError(f"{id!r:.80} is not the id of a job")
+    return id
+
+
 class Strict(BaseModel):
     """What people write: a field that is not known is an error, not ignored."""
 
@@ -110,6 +117,8 @@ class JobSpec(Strict):
     environment: dict[str, str] = Field(default_factory=dict)
     secrets: tuple[SecretUse, ...] = Field(default=(), max_length=USES_MOST)
     """Names of the owner's secrets alone; their values are no part of a job."""
+    data: tuple[DataMount, ...] = Field(default=(), max_length=MOUNTS_MOST)
+    """What it finds at some paths, and cannot change."""
     pool: Annotated[str, AfterValidator(pool_name)] = "default"
     priority: int = Field(default=0, ge=-100, le=100)
     """Higher goes first within a pool."""
@@ -130,6 +139,8 @@ class JobSpec(Strict):
     python: str | None = Field(default=None, pattern=r"^3\.\d{1,2}$")
     image: str | None = Field(default=None, min_length=1, max_length=255)
     """Base image instead of the pool's."""
+    resume: Annotated[str, AfterValidator(former_job)] | None = None
+    """The job whose last checkpoint it begins from, until it has one of its own."""
     source: Source | None = None
     """The commit that the bundle was made from, where its sender knows one."""
 
@@ -148,6 +159,11 @@ class JobSpec(Strict):
     @model_validator(mode="after")
     def check_secrets(self) -> Self:
         check_uses(self.secrets, self.environment)
+        return self
+
+    @model_validator(mode="after")
+    def check_data(self) -> Self:
+        check_mounts(self.data)
         return self
 
     @model_validator(mode="after")
