@@ -28,6 +28,7 @@ SERVICES = (
     "people",
     "outputs",
     "environments",
+    "datasets",
 )
 
 
@@ -187,6 +188,13 @@ async def environments(bus: Bus, _: ServiceFlags) -> None:
     await run(bus, EnvironmentsConfig())
 
 
+async def datasets(bus: Bus, _: ServiceFlags) -> None:
+    from services.datasets.config import DatasetsConfig
+    from services.datasets.service import run
+
+    await run(bus, DatasetsConfig())
+
+
 async def people(bus: Bus, flags: ServiceFlags) -> None:
     from schemas.people import Role
     from services.people.config import PeopleConfig
@@ -219,6 +227,7 @@ RUNNERS: Mapping[str, Callable[[Bus, ServiceFlags], Awaitable[None]]] = {
     "secrets": secrets,
     "outputs": outputs,
     "environments": environments,
+    "datasets": datasets,
     "people": people,
     "identity": identity,
 }

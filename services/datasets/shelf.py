@@ -33,7 +33,7 @@ class Shelf:
     async def change(
         self, owner: str, name: str, change: Callable[[Dataset], Dataset | None]
     ) -> Dataset:
-        """``change`` gives the new one, or None for no change; asked again where others are first."""
+        """``change`` gives the new one, or None for no change; asked again if others are first."""
         key = f"{owner}.{name}"
         for _ in range(TRIES):
             found = await self._bucket.get(key)

@@ -21,6 +21,7 @@ NAMES = (
     "secrets",
     "outputs",
     "environments",
+    "datasets",
     "people",
     "ui",
 )

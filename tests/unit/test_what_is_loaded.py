@@ -11,7 +11,7 @@ from stoker.agent_process import BOOT
 
 SERVICES = (
     "upload", "scheduler", "archive", "catalog", "identity", "people", "secrets", "outputs",
-    "environments",
+    "environments", "datasets",
 )  # fmt: skip
 PARTS = ("stoker.stack", "stoker.session", "ui.app", *(f"services.{s}.service" for s in SERVICES))
 EVERYTHING = f"import {', '.join(PARTS)}"
