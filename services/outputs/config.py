@@ -16,6 +16,8 @@ class OutputsConfig:
     """Of one attempt."""
     keep: float | None = None
     """After a job's end its outputs are deleted; None: never."""
+    keep_checkpoints: float | None = 30 * DAY
+    """After a job's end its last checkpoint is deleted; None: never."""
     late: float = 7 * DAY
     """So long after the end its worker may still send what the end did not wait for."""
     sweep_every: float = 3600.0

@@ -11,7 +11,7 @@ from bus.errors import NotFound, Refused
 from bus.records import Records
 from schemas.job import Record
 from schemas.outputs import OutputsKey
-from services.outputs.rules import refusal, too_large
+from services.outputs.rules import not_granted, refusal, too_large
 
 HOLDS = 2.0
 """Seconds for which a check is believed."""
@@ -26,6 +26,8 @@ class Granted:
     """By the monotonic clock."""
     put: int = 0
     """Bytes that came since its last manifest."""
+    resumes: str = ""
+    """The job that its job begins from."""
 
 
 class Grants:
@@ -44,13 +46,12 @@ class Grants:
         known = self._known.get(key)
         if known is not None and not fresh and time.monotonic() < known.until:
             return known
-        problem = refusal(
-            await self._record(asked.job), asked, worker, self._clock.now(), self._late
-        )
-        if problem is not None:
+        record = await self._record(asked.job)
+        problem = refusal(record, asked, worker, self._clock.now(), self._late)
+        if problem is not None or record is None:
             self._known.pop(key, None)
-            raise Refused(problem)
-        known = known or Granted(0.0)
+            raise Refused(problem or not_granted(f"there is no job {asked.job}"))
+        known = known or Granted(0.0, resumes=record.spec.resume or "")
         known.until = time.monotonic() + HOLDS
         self._known[key] = known
         self._known.move_to_end(key)

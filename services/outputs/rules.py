@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from bus.outputs import cut
 from schemas.job import Record
-from schemas.outputs import Manifest, OutputsHead, OutputsKey
+from schemas.outputs import Commit, Manifest, OutputsHead, OutputsKey
 from schemas.problem import Problem
 from services.outputs.config import OutputsConfig
 
@@ -37,13 +37,24 @@ def too_large(detail: str) -> Problem:
     return Problem(code="outputs_too_large", title=title, status=413, detail=detail)
 
 
-def excess(manifest: Manifest, config: OutputsConfig) -> Problem | None:
-    size, count = manifest.size, len(manifest.files)
+def excess(manifest: Manifest, config: OutputsConfig, links: int = 0) -> Problem | None:
+    size, count = manifest.size, len(manifest.files) + links
     if size > config.most_bytes:
         return too_large(f"{size} bytes, where {config.most_bytes} are allowed")
     if count > config.most_files:
         return too_large(f"{count} files, where {config.most_files} are allowed")
     return None
+
+
+def replaces(asked: Commit, last: OutputsHead) -> bool:
+    """Whether a checkpoint is newer than the last one of its job."""
+    return (asked.attempt, asked.round) > (last.attempt, last.round)
+
+
+def forgotten(record: Record, now: float, config: OutputsConfig) -> bool:
+    """Whether the checkpoint of a job goes: nobody resumed it in all that time."""
+    kept = config.keep_checkpoints
+    return kept is not None and record.state.ended and now - record.changed_at > kept
 
 
 def expired(record: Record, now: float, config: OutputsConfig) -> bool:

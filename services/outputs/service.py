@@ -7,7 +7,6 @@ and at any replica: a chunk is written once, a manifest only in the place of the
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import time
 
@@ -20,8 +19,6 @@ from bus.records import Records
 from bus.serve import Route, serve
 from schemas.message import Empty
 from schemas.outputs import (
-    CHUNK,
-    DIGEST,
     AskStored,
     Commit,
     Committed,
@@ -32,17 +29,17 @@ from schemas.outputs import (
     Sending,
     StoredChunks,
 )
+from services.outputs.checkpoints import Checkpoints
 from services.outputs.config import OutputsConfig
 from services.outputs.grants import Grants
-from services.outputs.rules import bad_chunk, excess, not_granted, too_large, unnamed
+from services.outputs.pieces import Pieces, check_size
+from services.outputs.rules import bad_chunk, excess, not_granted, unnamed
 from services.outputs.sweeping import Sweeper
 
 log = logging.getLogger(__name__)
 
 PUTS, COMMITS = 32, 4
 """At one time in one replica: chunks of half a MiB, manifests of some MiB."""
-MOST_IN_PUT = 256
-MANIFEST_BYTES = 256 << 20
 COLLECT_SECONDS = 5.0
 """How long a commit may free what its manifest does not name any more; the worker waits for it."""
 COLLECTED_AT_ONCE = 64
@@ -62,7 +59,9 @@ class Outputs:
         self._clock = ServerClock(bus)
         self._store = OutputStore(bus)
         records = Records(bus)
+        self._checkpoints = Checkpoints(bus, records, self._clock, config)
         self._grants = Grants(records, self._clock, config.late, config.most_bytes)
+        self._pieces = Pieces(self._store, self._grants, config)
         self._sweeper = Sweeper(self._store, records, self._clock, config)
 
     async def run(self) -> None:
@@ -71,36 +70,22 @@ class Outputs:
 
         routes = {
             route("stored"): Route(AskStored, self._on_stored),
-            route("put"): Route(PutChunks, self._on_put, concurrency=PUTS),
+            route("put"): Route(PutChunks, self._pieces.on_put, concurrency=PUTS),
             route("commit"): Route(Commit, self._on_commit, concurrency=COMMITS),
             route("sending"): Route(Sending, self._on_sending),
+            **self._checkpoints.routes(),
         }
         await self._clock.look()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._clock.keep())
             tasks.create_task(self._sweeper.run())
+            tasks.create_task(self._checkpoints.sweep())
             await serve(self._bus, routes, "outputs")
 
     async def _on_stored(self, asked: AskStored, subject: str) -> StoredChunks:
-        await self._grants.check(asked, subjects.asker(subject))
-        if not 0 <= asked.page <= self._config.most_bytes // CHUNK // PAGE + 1:
-            raise Refused(bad_chunk(f"there is no page {asked.page}"))
-        digests, more = await self._store.stored(asked.job, asked.page)
+        digests, more = await self._pieces.page(asked, subject)
         before = await self._store.head(asked.job, asked.attempt)
-        return StoredChunks(
-            digests=b"".join(digests), more=more, round=before.head.round if before else 0
-        )
-
-    async def _on_put(self, asked: PutChunks, subject: str) -> Empty:
-        granted = await self._grants.check(asked, subjects.asker(subject))
-        digests = list(cut(asked.digests))
-        if len(digests) != len(asked.chunks) or not 0 < len(digests) <= MOST_IN_PUT:
-            raise Refused(bad_chunk("as many digests as chunks, and at most 256 of them"))
-        self._grants.count(granted, sum(map(len, asked.chunks)))
-        await asyncio.to_thread(check_chunks, digests, asked.chunks)
-        pairs = zip(digests, asked.chunks, strict=True)
-        await asyncio.gather(*(self._store.put(asked.job, *pair) for pair in pairs))
-        return Empty()
+        return StoredChunks(digests=digests, more=more, round=before.head.round if before else 0)
 
     async def _on_commit(self, asked: Commit, subject: str) -> Committed:
         worker = subjects.asker(subject)
@@ -108,8 +93,7 @@ class Outputs:
         before = await self._store.head(asked.job, asked.attempt)
         if before is not None and before.head.round >= asked.round:
             return self._again(asked, before)
-        if not 0 < asked.size <= MANIFEST_BYTES or len(asked.chunks) % DIGEST:
-            raise Refused(too_large(f"a manifest of {asked.size} bytes"))
+        check_size(asked)
         stored = await self._store.all_stored(asked.job)
         if lacking := set(cut(asked.chunks)) - stored:
             return Committed(missing=b"".join(lacking))
@@ -201,11 +185,3 @@ class Outputs:
         while surplus and time.monotonic() < until:
             await self._store.remove(asked.job, surplus[:COLLECTED_AT_ONCE])
             del surplus[:COLLECTED_AT_ONCE]
-
-
-def check_chunks(digests: list[bytes], chunks: tuple[bytes, ...]) -> None:
-    for digest, data in zip(digests, chunks, strict=True):
-        if not 0 < len(data) <= CHUNK:
-            raise Refused(bad_chunk(f"a chunk of {len(data)} bytes"))
-        if hashlib.sha256(data).digest() != digest:
-            raise Refused(bad_chunk("a chunk's digest is not that of its bytes"))
