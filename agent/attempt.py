@@ -10,11 +10,14 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from agent.bundles import Bundles, NoBundle
+from agent.checkpoint_rounds import AttemptCheckpoints
 from agent.flood import Bound
 from agent.folder import AttemptFolder, read_if_there, write_atomic
 from agent.handing import NONE
+from agent.last_rounds import LastRounds
 from agent.loop_intake import LoopIntake
 from agent.opening import NoSecret, opened
 from agent.output_plan import Rhythm
@@ -85,11 +88,13 @@ class AttemptRun:
         self._shipper = Shipper(
             machine.bus, grant.job, grant.attempt, machine.worker, folder.spool, resume=adopted
         )
-        self.outputs = AttemptOutputs(machine.bus, machine.worker, grant, folder, machine.rhythm)
+        its = (machine.bus, machine.worker, grant, folder, machine.rhythm)
+        self.outputs = AttemptOutputs(*its)
+        self.checkpoints = AttemptCheckpoints(*its, self._say)
         self._timers: list[asyncio.TimerHandle] = []
         self._preparing: asyncio.Task[Prepared | Exception] | None = None
         self._stop: tuple[float, Reason] | None = None
-        self._looking: asyncio.Task[None] | None = None
+        self._looking: list[asyncio.Task[None]] = []
         self._running_told = False
         self._secrets = NONE
         self.log_end = 0
@@ -122,6 +127,8 @@ class AttemptRun:
         """SIGTERM, grace, SIGKILL; a build is killed at once. Repeatable."""
         if self.phase == "reporting":
             self.outputs.hurry.set()
+            if reason is Reason.CANCELLED:  # else another attempt begins from its checkpoint
+                self.checkpoints.hurry.set()
             return
         first = self._stop is None
         self._stop = (grace, reason)
@@ -133,14 +140,15 @@ class AttemptRun:
 
     async def _with_outputs(self, report: Report) -> Report:
         """A defect there must not cost the job its end."""
+        checkpoint = self._tasks.create_task(self.checkpoints.at_end(report))
         try:
-            return with_outputs(report, await self.outputs.at_end())
+            report = with_outputs(report, await self.outputs.at_end())
         except Exception:
             log.exception("the outputs of %s", self.folder.name)
-            return report
-        finally:
-            if self._looking is not None:
-                self._looking.cancel()
+        await checkpoint
+        for looking in self._looking:
+            looking.cancel()
+        return report
 
     # From the grant to the exit.
 
@@ -257,7 +265,8 @@ class AttemptRun:
                 self._secrets.texts(),
             )
             await self._machine.bundles.copy(self.grant, self.folder.job)
-            preparation = Preparation(self.grant, self.folder, self._machine.worker)
+            resumes = await self.checkpoints.restored(output)
+            preparation = Preparation(self.grant, self.folder, self._machine.worker, resumes)
             return await self._machine.runtime.prepare(preparation, output)
         except Exception as error:
             return error
@@ -283,11 +292,15 @@ class AttemptRun:
     def _look_at_outputs(self) -> None:
         """Later: most attempts are over by then."""
 
-        def begin() -> None:
-            self._looking = self._tasks.create_task(self.outputs.while_running())
+        def begin(rounds: LastRounds) -> None:
+            self._looking.append(self._tasks.create_task(rounds.while_running()))
 
-        if self._machine.rhythm.every:
-            self._later(self._machine.rhythm.every, begin)
+        for rounds in (self.outputs, self.checkpoints):
+            if rounds.every:
+                self._later(rounds.every, partial(begin, rounds))
+
+    def _say(self, words: str) -> None:
+        self._tasks.create_task(self._machine.runtime.say(self.folder, words))
 
     def _on_news(self, printed: bool) -> None:
         if printed:

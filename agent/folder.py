@@ -60,6 +60,15 @@ class AttemptFolder:
     def outputs(self) -> Path:
         return self.path / "outputs"
 
+    @cached_property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @cached_property
+    def stop(self) -> Path:
+        """Where the program finds why it is being stopped; it cannot write there."""
+        return self.path / "stop"
+
     @property
     def spool(self) -> Path:
         """Its segments lie between the other files."""

@@ -1,8 +1,8 @@
 """When may the folder of an ended attempt go? Once its outputs are stored and its log is sealed.
 
-Outputs that the end did not wait for are sent from here. Those that nobody takes move to where
-outputs stay. Until the log is sealed, one whose end the broker lost (it acknowledges logs before
-they are on the disk) is sent again from the spool.
+Outputs and checkpoints that the end did not wait for are sent from here. Outputs that nobody takes
+move to where they stay. Until the log is sealed, one whose end the broker lost (it acknowledges
+logs before they are on the disk) is sent again from the spool.
 
 Not at once in any case: on some file systems what was removed a moment ago makes what is created
 next dear, and short jobs create a lot.
@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.folder import AttemptFolder
+from agent.last_rounds import LastRounds
 from agent.output_rounds import AttemptOutputs
 from agent.outputs import Outputs
 from agent.ship import Shipper
@@ -52,11 +53,18 @@ class Ended:
     folder: AttemptFolder
     log_end: int
     outputs: AttemptOutputs | None
+    checkpoints: LastRounds | None = None
+
+    @property
+    def unsettled(self) -> list[LastRounds]:
+        """What is to be sent of it."""
+        both = (self.outputs, self.checkpoints)
+        return [rounds for rounds in both if rounds is not None and not rounds.settled]
 
     @property
     def settled(self) -> bool:
-        """Whether nothing of its outputs is to be sent any more."""
-        return self.outputs is None or self.outputs.settled
+        """Whether nothing of it is to be sent any more."""
+        return not self.unsettled
 
 
 class Keeper:
@@ -76,8 +84,9 @@ class Keeper:
         folder: AttemptFolder,
         log_end: int,
         outputs: AttemptOutputs | None = None,
+        checkpoints: LastRounds | None = None,
     ) -> None:
-        self._waiting[folder.name] = Ended(key, folder, log_end, outputs)
+        self._waiting[folder.name] = Ended(key, folder, log_end, outputs, checkpoints)
         self._some.set()
         if len(self._waiting) > KEPT_MOST:
             _, oldest = self._waiting.popitem(last=False)
@@ -99,7 +108,7 @@ class Keeper:
         folder = ended.folder
         if ended.outputs is None or not ended.outputs.stored:
             self._outputs.keep(folder)
-        remove_all((folder.job, folder.outputs))
+        remove_all((folder.job, folder.outputs, folder.checkpoints))
 
     async def run(self) -> None:
         while True:
@@ -116,12 +125,13 @@ class Keeper:
     async def _send_outputs(self) -> None:
         """Of one attempt after the other, until the first that nobody takes."""
         for ended in list(self._waiting.values()):
-            if ended.outputs is None or ended.settled or forgotten(ended.folder, time.time()):
+            if ended.settled or forgotten(ended.folder, time.time()):
                 continue
-            await ended.outputs.again(self._outputs.root)
-            if not ended.settled:
-                return
-            log.info("%s: its outputs are %s", ended.folder.name, told(ended.outputs))
+            for rounds in ended.unsettled:
+                await rounds.again(self._outputs.root)
+                if not rounds.settled:
+                    return
+                log.info("%s: its %s: %s", ended.folder.name, rounds.what, told(rounds))
 
     async def _look(self, name: str) -> bool:
         """Whether the archive answered; one that it has not sealed goes to the end of the line."""
@@ -164,8 +174,8 @@ class Keeper:
             await asyncio.to_thread(remove_all, (ended.folder.path,))
 
 
-def told(outputs: AttemptOutputs) -> str:
-    return "stored" if outputs.stored else "given up: they stay on this machine"
+def told(rounds: LastRounds) -> str:
+    return "stored" if rounds.stored else "given up"
 
 
 def forgotten(folder: AttemptFolder, now: float) -> bool:

@@ -11,17 +11,16 @@ import asyncio
 import contextlib
 import logging
 import os
-import stat
-import time
 from pathlib import Path
 
 from agent.folder import AttemptFolder, read_if_there, write_atomic
+from agent.last_rounds import KEEPER_SECONDS, LastRounds, is_folder
 from agent.output_plan import Limits, Rhythm, told
 from agent.output_sender import Sender
 from agent.outputs import holds_files
 from bus.codec import decode, encode
 from bus.connection import Bus
-from bus.errors import BusError, Corrupt, Refused
+from bus.errors import Corrupt
 from schemas.job import Fact
 from schemas.outputs import Manifest, OutputsEnd
 from schemas.reason import Reason
@@ -29,51 +28,17 @@ from schemas.worker import Grant, Report
 
 log = logging.getLogger(__name__)
 
-ROUND_SHARE = 10
-"""A look while the program runs is followed by so many times its own length without one."""
-FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
-"""Seconds between two tries of the last round."""
-FOR_GOOD = frozenset({"not_granted", "outputs_too_large", "bad_chunk"})
-"""Refusals that no repetition changes."""
-LOOK_EVERY = 0.5
-KEEPER_SECONDS = 600.0
-"""How long the keeper goes on with one attempt at a time, while something gets through."""
 
-
-class AttemptOutputs:
+class AttemptOutputs(LastRounds):
     """Of one attempt, from its start until they are stored or given up."""
 
     def __init__(
         self, bus: Bus, worker: str, grant: Grant, folder: AttemptFolder, rhythm: Rhythm
     ) -> None:
         limits = Limits(grant.outputs_size, grant.outputs_files)
-        self._sender = Sender(bus, worker, grant, limits, rhythm)
-        self._folder = folder
-        self._rhythm = rhythm
-        self._over = asyncio.Event()
-        self._round = asyncio.Lock()
-        self.hurry = asyncio.Event()
-        """Set where the end should not wait any more: the job is being cancelled."""
-        self.stored = self.settled = False
-        """Whether everything is stored; whether there is nothing more to be done."""
-        self._problem = ""
-
-    # ---- while the program runs
-
-    async def while_running(self) -> None:
-        """Until ``at_end`` is called; what goes wrong is tried again."""
-        while not self._over.is_set():
-            begun = time.monotonic()
-            try:
-                await self._look()
-            except (BusError, OSError) as error:
-                log.info("%s: its outputs wait: %s", self._folder.name, error)
-            except Exception:
-                log.exception("the outputs of %s", self._folder.name)
-            pause = max(self._rhythm.every, ROUND_SHARE * (time.monotonic() - begun))
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause):
-                    await self._over.wait()
+        super().__init__(Sender(bus, worker, grant, limits, rhythm), folder, rhythm)
+        self._manifest: Manifest | None = None
+        """The last one; None until it is stored."""
 
     async def _look(self) -> None:
         folder = self._folder.outputs
@@ -96,9 +61,9 @@ class AttemptOutputs:
                 return decode(OutputsEnd, before, None)
         if not self._anything(self._folder.outputs):
             return None
-        manifest = await self._sent(self._folder.outputs, self._rhythm.longest)
-        end = end_of(manifest, self._problem)
-        if manifest is not None:
+        await self._sent(self._folder.outputs, self._rhythm.longest)
+        end = end_of(self._manifest, self._problem)
+        if self._manifest is not None:
             with contextlib.suppress(OSError):  # Without it, they are sent once more.
                 await asyncio.to_thread(write_atomic, self._done_mark, encode(end)[0])
         return end
@@ -126,56 +91,8 @@ class AttemptOutputs:
             log.exception("the outputs of %s", self._folder.name)
             self.settled = True
 
-    async def _sent(self, place: Path, longest: float) -> Manifest | None:
-        """None where that is given up, for now or for good."""
-        sending = asyncio.ensure_future(self._last_round(str(place)))
-        waiting = asyncio.ensure_future(self._patience(longest))
-        try:
-            await asyncio.wait((sending, waiting), return_when=asyncio.FIRST_COMPLETED)
-            return sending.result() if sending.done() else None
-        finally:
-            for task in (sending, waiting):
-                task.cancel()
-            await asyncio.gather(sending, waiting, return_exceptions=True)
-
-    async def _last_round(self, root: str) -> Manifest | None:
-        pause = FIRST_PAUSE
-        while True:
-            try:
-                async with self._round:
-                    manifest = await self._sender.round(root, final=True)
-                self.stored = self.settled = True
-                return manifest
-            except Refused as error:
-                self._problem = str(error)
-                if error.problem.code in FOR_GOOD:
-                    log.warning("%s: its outputs are refused: %s", self._folder.name, error)
-                    self.settled = True
-                    return None
-            except (BusError, OSError) as error:
-                self._problem = str(error)
-            log.info("%s: its outputs wait: %s", self._folder.name, self._problem)
-            await asyncio.sleep(pause)
-            pause = min(LONGEST_PAUSE, 2 * pause)
-
-    async def _patience(self, longest: float) -> None:
-        """Returns when the wait is over: only time in which an answer was waited for counts."""
-        begun = seen_at = time.monotonic()
-        silent, steps = 0.0, self._sender.steps
-        while not self.hurry.is_set():
-            if silent > self._rhythm.patience or seen_at - begun > longest:
-                self._problem = self._problem or "nothing got through in time"
-                return
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_EVERY):
-                    await self.hurry.wait()
-            now = time.monotonic()
-            if self._sender.steps != steps:
-                silent, steps = 0.0, self._sender.steps
-            elif not self._sender.at_work:
-                silent += now - seen_at
-            seen_at = now
-        self._problem = self._problem or "the job was cancelled"
+    async def _last(self, root: str) -> None:
+        self._manifest = await self._sender.round(root, final=True)
 
     # ---- what is on the disk
 
@@ -183,21 +100,9 @@ class AttemptOutputs:
     def _begun_mark(self) -> str:
         return f"{self._folder.path}/outputs.begun"
 
-    @property
-    def _done_mark(self) -> str:
-        return f"{self._folder.path}/outputs.done"
-
     def _begun(self) -> bool:
         """Whether a manifest was stored: the last one has to follow, though nothing be left."""
         return os.path.exists(self._begun_mark)
-
-
-def is_folder(place: Path) -> bool:
-    """Not one that is reached through a link."""
-    try:
-        return stat.S_ISDIR(os.lstat(place).st_mode)
-    except OSError:
-        return False
 
 
 def end_of(manifest: Manifest | None, problem: str) -> OutputsEnd:

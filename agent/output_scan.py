@@ -62,6 +62,8 @@ class Scan:
     entries: int = 0
     endless: bool = False
     """There are more entries than are counted."""
+    links: dict[str, str] | None = None
+    """Path to target, where links are kept, too; none of them is followed."""
 
     def leave_out(self, path: str, why: str) -> None:
         self.left_out += 1
@@ -76,9 +78,9 @@ class Scan:
         self.files.append(found)
 
 
-def scan(root: str, most: int) -> Scan:
+def scan(root: str, most: int, links: bool = False) -> Scan:
     """An empty one where there is no such folder. Raises ``OSError`` where it cannot be read."""
-    found = Scan(most)
+    found = Scan(most, links={} if links else None)
     try:
         top = os.open(root, FOLDER)
     except (FileNotFoundError, NotADirectoryError):
@@ -114,8 +116,7 @@ def look(
 ) -> None:
     seen = entry.stat(follow_symlinks=False)
     if stat.S_ISLNK(seen.st_mode):
-        target = os.readlink(entry.name, dir_fd=folder)
-        found.leave_out(path, f"a link to {shown(target)}: links are not kept")
+        look_at_link(path, os.readlink(entry.name, dir_fd=folder), found)
     elif why := unkept(path, seen, device):
         found.leave_out(path, why)
     elif stat.S_ISREG(seen.st_mode):
@@ -128,6 +129,22 @@ def look(
             walk(below, f"{path}/", device, depth + 1, found)
         finally:
             os.close(below)
+
+
+def look_at_link(path: str, target: str, found: Scan) -> None:
+    if found.links is None or found.full:
+        found.leave_out(path, f"a link to {shown(target)}: links are not kept")
+    elif not (is_text(path) and is_text(target)):
+        found.leave_out(path, f"a link to {shown(target)}: its name is not UTF-8")
+    else:
+        found.links[path] = target
+
+
+def is_text(name: str) -> bool:
+    try:
+        return len(name.encode()) <= PATH_BYTES
+    except UnicodeEncodeError:
+        return False
 
 
 def unkept(path: str, seen: os.stat_result, device: int) -> str:

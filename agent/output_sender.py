@@ -67,6 +67,9 @@ class Piece:
 class Sender:
     """Of one attempt. Rounds follow one another; none is begun while another one is under way."""
 
+    prefix = ""
+    """Of the verbs that the service has for what is sent."""
+
     def __init__(self, bus: Bus, worker: str, grant: Grant, limits: Limits, rhythm: Rhythm) -> None:
         self._bus = bus
         self._worker = worker
@@ -188,7 +191,9 @@ class Sender:
 
     async def _committed(self, manifest: Manifest, final: bool) -> bool:
         """False where chunks are missing: they are read again."""
-        data = pack(manifest)
+        return await self._stored_as(pack(manifest), final)
+
+    async def _stored_as(self, data: bytes, final: bool) -> bool:
         digests = []
         for at in range(0, len(data), CHUNK):
             part = data[at : at + CHUNK]
@@ -222,7 +227,7 @@ class Sender:
     async def _put(self, digests: list[bytes], chunks: list[bytes]) -> None:
         key = self._key.model_dump()
         put = PutChunks(**key, digests=b"".join(digests), chunks=tuple(chunks))
-        subject = subjects.request("outputs", "put", self._worker)
+        subject = subjects.request("outputs", f"{self.prefix}put", self._worker)
         try:
             await self._bus.request(subject, put, Empty, timeout=PUT_SECONDS, attempts=1, bulk=True)
         except Refused as error:
@@ -233,7 +238,7 @@ class Sender:
     async def _request(
         self, verb: str, message: Message, answer: type[T], timeout: float = ASK_SECONDS
     ) -> T:
-        subject = subjects.request("outputs", verb, self._worker)
+        subject = subjects.request("outputs", self.prefix + verb, self._worker)
         return await self._bus.request(subject, message, answer, timeout=timeout, attempts=TRIES)
 
     def _note_stored(self, _: int = 0) -> None:

@@ -7,6 +7,7 @@ Synchronous, small imports: it is forked from the shim host. One thread, and one
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import fcntl
 import os
@@ -32,6 +33,7 @@ from agent.looks import FIRST_LOOK, Ending, excess, pause, with_peak
 from agent.runtimes.launchers import launcher
 from agent.runtimes.protocol import CannotLaunch, Exit, Launch, Launched, OutOfSight, Source
 from agent.spool import SpoolWriter
+from agent.stopping import tell_why
 from agent.written import FIRST_LOOK as FIRST_MEASURE
 from agent.written import Watch
 from schemas.reason import Reason
@@ -78,7 +80,7 @@ class Shim:
         self._sight_lost: float | None = None
         """Since when the program is out of sight."""
         self._peak = 0
-        folders = (folder.job, folder.outputs)
+        folders = (folder.job, folder.outputs, folder.checkpoints)
         self._watch_disk = Watch(folders, limits.disk, self._note_too_much)
         self._wrote_too_much = ""
 
@@ -268,6 +270,8 @@ class Shim:
             match line.decode("ascii", "replace").split():
                 case ["stop", grace, reason]:
                     self._stop(float(grace), Ending(Reason(reason), ""))
+                case ["say", words]:
+                    self._say(base64.b64decode(words).decode("utf-8", "replace"))
                 case ["wrote"]:
                     self._run_out(Ending(Reason.OUTPUTS_TOO_LARGE, self._wrote_too_much))
 
@@ -336,6 +340,7 @@ class Shim:
         if self._ending is None:
             self._ending = ending
             if grace > 0:
+                tell_why(self._folder, ending.reason, grace)
                 self._launched.signal(signal.SIGTERM)
         earlier = self._timers.get(self._on_kill, now + grace)
         self._timers[self._on_kill] = min(earlier, now + grace)

@@ -350,7 +350,8 @@ class Worker:
             self._idle.set()
             self._look_at_disk()
         if not run.superseded:
-            self._keeper.keep(key_of(run.grant), run.folder, run.log_end, run.outputs)
+            left = (run.outputs, run.checkpoints)
+            self._keeper.keep(key_of(run.grant), run.folder, run.log_end, *left)
 
     def _free(self, holder: object) -> None:
         if self._slots.give_back(holder):

@@ -12,6 +12,9 @@ from agent.runtimes.protocol import Launch
 
 JOB = "/job"
 OUTPUTS = "/outputs"
+CHECKPOINTS = "/checkpoints"
+STOP = "/run/stoker-stop"
+"""Beside the pipes, which are mounted read-only themselves."""
 JOB_USER = 10001
 """Who a job is where the agent is root; any other agent runs its jobs as itself."""
 OPEN_FILES = 4096
@@ -126,7 +129,12 @@ def hardened(memory: int, pids: int, cpus: float) -> dict[str, Any]:
 
 
 def mounts(launch: Launch) -> list[dict[str, Any]]:
-    folders = [bind(f"{launch.folder}/job", JOB), bind(f"{launch.folder}/outputs", OUTPUTS)]
+    folders = [
+        bind(f"{launch.folder}/job", JOB),
+        bind(f"{launch.folder}/outputs", OUTPUTS),
+        bind(f"{launch.folder}/checkpoints", CHECKPOINTS),
+        {**bind(f"{launch.folder}/stop", STOP), "ReadOnly": True},
+    ]
     return [*folders, mount(launch)] if uses_pipes(launch) else folders
 
 

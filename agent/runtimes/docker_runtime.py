@@ -14,7 +14,15 @@ from pathlib import Path
 
 from agent.environments import Fleet
 from agent.folder import AttemptFolder
-from agent.runtimes.docker_container import FULL, JOB_USER, NETWORKS, OUTPUTS, owner_of
+from agent.runtimes.docker_container import (
+    CHECKPOINTS,
+    FULL,
+    JOB_USER,
+    NETWORKS,
+    OUTPUTS,
+    STOP,
+    owner_of,
+)
 from agent.runtimes.docker_engine import SOCKET, Engine, EngineError
 from agent.runtimes.docker_environment import Bases, Environments, Ready, Wish
 from agent.runtimes.docker_images import BuildLimits, Images
@@ -27,7 +35,7 @@ from agent.runtimes.docker_sharing import Sharing
 from agent.runtimes.docker_shell import Shells, command_of, shares_kernel
 from agent.runtimes.docker_sibling import SiblingHosts, misplaced, own_container
 from agent.runtimes.docker_threads import Threads
-from agent.runtimes.program import limits_of, program_environment
+from agent.runtimes.program import Places, limits_of, make_places, program_environment
 from agent.runtimes.protocol import CannotPrepare, Launch, Output, Preparation, Prepared
 from agent.runtimes.shim_runtime import HostProcess, ShimRuntime, start_local_host
 from agent.shares import Shares
@@ -40,6 +48,7 @@ log = logging.getLogger(__name__)
 
 HOME = "/tmp"
 """Of the container, where it is a memory file system of the job's own."""
+PLACES = Places(OUTPUTS, CHECKPOINTS, STOP, HOME)
 CHECK_SECONDS = 5.0
 NO_SHELL = "the image has no /bin/sh, through which a container is given its secrets"
 LIVES_ON_SECONDS = 2.0
@@ -252,7 +261,7 @@ class DockerRuntime(ShimRuntime):
             worker=preparation.worker,
             folder=str(preparation.folder.path),
             command=start.command,
-            environment=program_environment(grant, {}, outputs=OUTPUTS, home=HOME),
+            environment=program_environment(preparation, {}, PLACES),
             limits=limits_of(grant),
             network=spec.network,
             secrets=bool(spec.secrets),
@@ -292,10 +301,11 @@ def job_user() -> str:
 
 
 def hand_over(folder: AttemptFolder) -> None:
-    """The bundle's copy and the outputs belong to the job's user."""
+    """The bundle's copy, outputs and checkpoints belong to the job's user."""
+    make_places(folder)
     if os.getuid() != 0:
         return
-    for top in (folder.job, folder.outputs):
+    for top in (folder.job, folder.outputs, folder.checkpoints):
         os.chown(top, JOB_USER, JOB_USER)
         for place, folders, files in os.walk(top):
             for name in (*folders, *files):

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import signal
 import time
 from collections.abc import Mapping
@@ -31,7 +32,7 @@ from agent.folder import AttemptFolder
 from agent.handing import NONE, Secrets
 from agent.lease import RAN_OUT, boot_time, of_attempt
 from agent.loop_intake import LoopIntake
-from agent.runtimes.program import limits_of, program_environment
+from agent.runtimes.program import Places, limits_of, make_places, program_environment
 from agent.runtimes.protocol import (
     CannotPrepare,
     Exit,
@@ -43,10 +44,13 @@ from agent.runtimes.protocol import (
     Prepared,
 )
 from agent.spool import SpoolWriter
+from agent.stopping import tell_why
 from bus.connection import Bus
 from schemas.job import Environment
 from schemas.reason import Reason
 from schemas.stream import Stream
+
+log = logging.getLogger(__name__)
 
 PREFIX = "STOKER_DUMMY_"
 BATCH_BYTES = 64 << 10
@@ -95,6 +99,7 @@ class DummyRuntime:
             await asyncio.sleep(seconds)
         if wishes.get(PREFIX + "BUILD_FAILS") == "1":
             raise CannotPrepare("the build was told to fail")
+        make_places(folder)
         launch = Launch(
             runtime=self.name,
             job=grant.job,
@@ -102,7 +107,7 @@ class DummyRuntime:
             worker=preparation.worker,
             folder=str(folder.path),
             command=(grant.spec.entry, *grant.spec.arguments),
-            environment=program_environment(grant, {}, outputs=str(folder.outputs), home="/"),
+            environment=program_environment(preparation, {}, Places.here(folder, home="/")),
             limits=limits_of(grant),
             secrets=bool(grant.spec.secrets),
         )
@@ -138,8 +143,12 @@ class DummyRuntime:
     async def stop(self, folder: AttemptFolder, grace: float, reason: Reason) -> None:
         pretender = self._running.get(folder.name)
         if pretender is not None:
+            tell_why(folder, reason, grace)
             pretender.grace, pretender.reason = grace, reason
             pretender.stopped.set()
+
+    async def say(self, folder: AttemptFolder, words: str) -> None:
+        log.info("%s: %s", folder.name, words)
 
     async def discard(self, folder: AttemptFolder) -> None:
         self._running.pop(folder.name, None)

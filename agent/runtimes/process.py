@@ -19,7 +19,7 @@ from agent.runtimes.process_environment import (
     say,
 )
 from agent.runtimes.process_secrets import remove_strays
-from agent.runtimes.program import limits_of, program_environment
+from agent.runtimes.program import Places, limits_of, make_places, program_environment
 from agent.runtimes.protocol import CannotPrepare, Launch, News, Output, Preparation, Prepared
 from agent.runtimes.shim_runtime import ShimRuntime, StartHost
 from schemas.job import Environment
@@ -70,6 +70,7 @@ class ProcessRuntime(ShimRuntime):
             choice, interpreter, bundle, self._in_use.values(), output
         )
         self._in_use[folder.name] = built.key
+        make_places(folder)
         tell(output, choice, interpreter, built)
         environment = Environment(
             source=choice.source,
@@ -92,7 +93,7 @@ class ProcessRuntime(ShimRuntime):
             folder=str(folder.path),
             command=(str(built.python), grant.spec.entry, *grant.spec.arguments),
             environment=program_environment(
-                grant, base, outputs=str(folder.outputs), home=str(folder.path)
+                preparation, base, Places.here(folder, home=str(folder.path))
             ),
             limits=limits_of(grant),
             network="full",

@@ -2,27 +2,58 @@
 
 from __future__ import annotations
 
-from agent.runtimes.protocol import Limits
+from dataclasses import dataclass
+
+from agent.folder import AttemptFolder
+from agent.runtimes.protocol import Limits, Preparation
+from agent.stopping import STOP_FILE
 from schemas.worker import Grant
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """Numeric libraries start as many threads as the machine has cores, unless these say less."""
 
 
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the program finds its folders."""
+
+    outputs: str
+    checkpoints: str
+    stop: str
+    """The folder in which it is told why it is being stopped."""
+    home: str
+
+    @classmethod
+    def here(cls, folder: AttemptFolder, home: str) -> Places:
+        """Of a program that runs on the machine itself."""
+        return cls(str(folder.outputs), str(folder.checkpoints), str(folder.stop), home)
+
+
+def make_places(folder: AttemptFolder) -> None:
+    """What the bundle does not bring; the outputs are the agent's to make."""
+    for place in (folder.checkpoints, folder.stop):
+        place.mkdir(exist_ok=True)
+        place.chmod(0o755)
+
+
 def program_environment(
-    grant: Grant, base: dict[str, str], *, outputs: str, home: str
+    preparation: Preparation, base: dict[str, str], places: Places
 ) -> dict[str, str]:
     """``base``, then Stoker's own variables, then the user's on top."""
+    grant = preparation.grant
     threads = str(max(1, round(grant.spec.resources.cpus)))
     return {
         **base,
         "PYTHONUNBUFFERED": "1",
-        "HOME": home,
+        "HOME": places.home,
         **dict.fromkeys(THREAD_VARIABLES, threads),
         "STOKER_JOB": grant.job,
         "STOKER_ATTEMPT": str(grant.attempt),
         "STOKER_RANK": "0",
-        "STOKER_OUTPUTS": outputs,
+        "STOKER_OUTPUTS": places.outputs,
+        "STOKER_CHECKPOINTS": places.checkpoints,
+        "STOKER_STOP_FILE": f"{places.stop}/{STOP_FILE}",
+        **({"STOKER_RESUME": "1"} if preparation.resumes else {}),
         **grant.spec.environment,
     }
 

@@ -244,6 +244,8 @@ class Preparation:
     grant: Grant
     folder: AttemptFolder
     worker: str
+    resumes: bool = False
+    """Whether the folder of checkpoints holds what an attempt before it left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,6 +301,9 @@ class Runtime(Protocol):
 
     async def stop(self, folder: AttemptFolder, grace: float, reason: Reason) -> None:
         """Asks: SIGTERM, ``grace`` seconds, SIGKILL. Returns at once; ``wait`` tells the end."""
+
+    async def say(self, folder: AttemptFolder, words: str) -> None:
+        """A line of Stoker's own in the log of a program that runs; lost where it does not."""
 
     async def discard(self, folder: AttemptFolder) -> None:
         """Removes what the attempt left outside of its folder."""

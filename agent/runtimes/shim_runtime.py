@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import logging
 import os
@@ -30,6 +31,8 @@ SHIM_SECONDS = 15.0
 SWEEP = 30.0
 """Seconds between two looks whether a silent shim still lives: its death is heard, normally."""
 WAKE_BYTES = 65536
+SAID_BYTES = 1024
+"""Longest line for a log: a FIFO takes what is short whole."""
 HAND_SECONDS, HAND_AGAIN = 10.0, 0.01
 """How long a shim may take to take what is more than fits into its FIFO, and how often it is tried.
 """
@@ -157,6 +160,13 @@ class ShimRuntime:
         if watched is not None:
             with contextlib.suppress(OSError):
                 os.write(watched.control, f"stop {grace:g} {reason.value}\n".encode())
+
+    async def say(self, folder: AttemptFolder, words: str) -> None:
+        watched = self._watched.get(folder.name)
+        if watched is not None:
+            text = base64.b64encode(words.encode()[:SAID_BYTES])
+            with contextlib.suppress(OSError):
+                os.write(watched.control, b"say %s\n" % text)
 
     async def discard(self, folder: AttemptFolder) -> None:
         watched = self._watched.pop(folder.name, None)
