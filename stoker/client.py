@@ -164,9 +164,9 @@ class Client:
     def cancel(self, job: str) -> Job:
         return read_job(self.transport.post(f"/api/v1/jobs/{quote(job, safe='')}/cancel", {}))
 
-    def retry(self, job: str, *, key: str | None = None) -> Job:
-        """The same spec and bundle as a new job."""
-        path = f"/api/v1/jobs/{quote(job, safe='')}/retry"
+    def retry(self, job: str, *, key: str | None = None, resume: bool = False) -> Job:
+        """The same spec and bundle as a new job; ``resume``: from the old one's last checkpoint."""
+        path = f"/api/v1/jobs/{quote(job, safe='')}/retry{'?resume=1' if resume else ''}"
         return read_job(self.transport.post(path, {}, key or secrets.token_hex(16)))
 
     def wait(self, job: str, timeout: float | None = None) -> Job:

@@ -26,6 +26,7 @@ def made_of(record: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("seed", ", ".join(f"{name} {value}" for name, value in seeds)),
         ("variables", variables_line(record)),
         ("repeats", record.get("retry_of") or ""),
+        ("begins from", (record.get("spec") or {}).get("resume") or ""),
         ("like", record.get("like") or ""),
         ("again with", again.get("command") or ""),
     ]

@@ -24,6 +24,7 @@ from ui.output_routes import OUTPUT_OPERATIONS
 from ui.oversight_routes import OVERSIGHT_OPERATIONS
 from ui.people_routes import PEOPLE_OPERATIONS
 from ui.secret_routes import SECRET_OPERATIONS
+from ui.upload_routes import UPLOAD_OPERATIONS
 from ui.views import (
     DrainBody,
     JobAnswer,
@@ -40,20 +41,21 @@ LIST = (
     Query("before", "Only jobs older than this id: the last one of the page before."),
     Query("limit", "At most this many, 1 to 500.", "integer"),
 )
+RESUME = (Query("resume", "1: it begins from the last checkpoint of this one."),)
 LIKE = (Query("like", "The job whose secrets are meant where the spec still says •••."),)
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "POST",
         f"{API}/jobs",
         submitting.create_job,
-        "Submit a job: a .zip with a spec, or a spec with the digest of a stored bundle.",
+        "Submit a job: a .zip with a spec, or a spec that names what was sent before.",
         JobAnswer,
         201,
         StoredSubmission,
         form=True,
         query=LIKE,
         keyed=True,
-        problems=(408, 413, 415, 422, 503, 507),
+        problems=(408, 409, 413, 415, 422, 503, 507),
         action=Action.SUBMIT,
     ),
     Operation(
@@ -91,6 +93,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "Submit the same job again, as a new one.",
         JobAnswer,
         201,
+        query=RESUME,
         keyed=True,
         problems=(404, 422, 503),
         action=Action.SUBMIT,
@@ -185,6 +188,7 @@ OPERATIONS: tuple[Operation, ...] = (
         tag="service",
         action=Action.SEE_WORKERS,
     ),
+    *UPLOAD_OPERATIONS,
     *OUTPUT_OPERATIONS,
     *PEOPLE_OPERATIONS,
     *SECRET_OPERATIONS,
@@ -193,6 +197,7 @@ OPERATIONS: tuple[Operation, ...] = (
 PAGES: tuple[Page, ...] = (
     Page("/", pages.home_page, Action.SEE_JOBS),
     Page("/jobs/{job}", pages.job_page, Action.SEE_JOB),
+    Page("/compare", pages.compare_page, Action.SEE_JOBS),
     Page("/workers", pages.workers_page, Action.SEE_WORKERS),
     Page("/api", pages.api_page, Action.SIGNED_IN),
     Page("/account", pages.account_page, Action.SIGNED_IN),

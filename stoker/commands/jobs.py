@@ -92,6 +92,9 @@ def cancel(job: JobArgument, as_json: AsJson = False, server: Server = None) -> 
 def retry(
     job: JobArgument,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Follow the new log.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Begin from its last checkpoint.")
+    ] = False,
     as_json: AsJson = False,
     server: Server = None,
 ) -> None:
@@ -99,7 +102,7 @@ def retry(
     from stoker.commands.submit import told
 
     client = Client(server)
-    new = client.retry(one_job(client, job).id)
+    new = client.retry(one_job(client, job).id, resume=resume)
     told(client, new, as_json)
     if follow:
         from stoker.commands.logs import follow_to_end

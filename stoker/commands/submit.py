@@ -73,6 +73,9 @@ def submit(
         str | None,
         Option(metavar="JOB", help="That job's spec; without PATH its files too."),
     ] = None,
+    resume: Annotated[
+        str | None, Option(metavar="JOB", help="Begin from that job's last checkpoint.")
+    ] = None,
     follow: Annotated[bool, Option("--follow", "-f", help="Follow the log to the end.")] = False,
     yes: Annotated[bool, Option("--yes", "-y", help="Do not ask about big files.")] = False,
     as_json: AsJson = False,
@@ -98,6 +101,7 @@ def submit(
         "network": network,
         "python": python,
         "image": image,
+        "resume": one_job(client, resume).id if resume else None,
         "environment": environment(env or []),
         "secrets": secret or [],
         "arguments": context.obj or [],

@@ -21,6 +21,7 @@ from schemas.requests import (
 )
 from ui.admission import who
 from ui.api.common import ask, json_answer, number_of, stored_job
+from ui.api.resuming import source_of
 from ui.api.submitting import idempotency_key, submit, submitted_answer
 from ui.keys import BUS
 from ui.problems import refuse
@@ -93,10 +94,13 @@ async def cancel_job(request: web.Request) -> web.Response:
 
 async def retry_job(request: web.Request) -> web.Response:
     record = (await stored_job(request)).record
+    spec = record.spec
+    if request.query.get("resume") == "1":
+        spec = spec.model_copy(update={"resume": await source_of(request.app, record)})
     message = Submit(
         owner=who(request).name,
         key=idempotency_key(request),
-        spec=record.spec,
+        spec=spec,
         bundle=record.bundle,
         retry_of=record.id,
         address=client_address(request),

@@ -18,10 +18,12 @@ from bus import subjects
 from bus.errors import BusError
 from schemas.requests import Admit, Admitted, Submit, Submitted
 from schemas.spec import JobSpec, read_spec
+from schemas.tree import TreeHead, scope_of
 from ui.admission import who
 from ui.api.common import JSON_BYTES, ask, json_answer, json_body, parse_json
 from ui.api.kept_secrets import like_of, with_kept
-from ui.keys import BUS, CONFIG, OBJECTS, UPLOADS
+from ui.api.resuming import with_resumed
+from ui.keys import BUS, CONFIG, OBJECTS, SENT, UPLOADS
 from ui.problems import HttpProblem, refuse
 from ui.security import client_address
 from ui.views import JobAnswer, JobView, StoredSubmission, job_json
@@ -37,6 +39,8 @@ CHECK_SECONDS = 20.0
 CHECK_BYTES_A_SECOND = 8 * 1024 * 1024
 KEY = re.compile(r"^[A-Za-z0-9_-]{1,64}$")
 FORM_OVERHEAD = 1024 * 1024
+UPLOAD_PART = 8 * 1024 * 1024
+"""Bytes of a part of a .zip that is sent in parts."""
 BROKEN_FORM = (ValueError, AssertionError, ConnectionError, HttpProcessingError)
 """What aiohttp makes of a form that is none."""
 
@@ -55,24 +59,43 @@ async def create_job(request: web.Request) -> web.Response:
     if request.content_type == "multipart/form-data":
         return await create_from_upload(request, key)
     if request.content_type == "application/json":
-        body = await json_body(request)
-        spec = await with_kept(request, read_spec(as_dict(body.get("spec", {}))))
-        stored = StoredSubmission.model_validate({**body, "spec": spec})
-        message = Submit(
-            owner=who(request).name,
-            key=key,
-            spec=stored.spec,
-            bundle=stored.bundle,
-            like=await like_of(request),
-            address=client_address(request),
-        )
-        return submitted_answer(await submit(request.app, message))
+        return await create_from_stored(request, key)
     raise refuse(
         415,
         "unsupported_body",
         "This kind of body is not taken",
         "Send multipart/form-data with the parts spec and bundle, or JSON with spec and bundle.",
     )
+
+
+async def asked_spec(request: web.Request, values: dict[str, Any]) -> JobSpec:
+    """What was asked for, with what only the server has. Raises the problem with it."""
+    return await with_resumed(request, await with_kept(request, read_spec(values)))
+
+
+async def create_from_stored(request: web.Request, key: str) -> web.Response:
+    """What the job is made of was sent before."""
+    body = await json_body(request)
+    spec = await with_kept(request, read_spec(as_dict(body.get("spec", {}))))
+    stored = StoredSubmission.model_validate({**body, "spec": spec})
+    owner = who(request).name
+    tree = stored.tree and TreeHead(chunks=bytes.fromhex(stored.tree.chunks), size=stored.tree.size)
+    message = Submit(
+        owner=owner,
+        key=key,
+        spec=stored.spec,
+        bundle=stored.bundle,
+        tree=tree,
+        upload=stored.upload and f"{scope_of(owner)}-{stored.upload}",
+        parts=stored.parts,
+        like=await like_of(request),
+        address=client_address(request),
+    )
+    size = tree.size if tree else stored.parts * UPLOAD_PART
+    submitted = await submit(request.app, message, size)
+    if tree is not None:
+        request.app[SENT].submitted(owner)
+    return submitted_answer(submitted)
 
 
 def as_dict(value: object) -> dict[str, Any]:
@@ -139,8 +162,9 @@ async def read_form(request: web.Request, most: int | None) -> tuple[JobSpec, Up
             if not isinstance(part, BodyPartReader):
                 raise bad_form("a part of the form is a form itself")
             if part.name == "spec":
-                given = read_spec(parse_json(await small_part(part), "the part spec"))
-                spec = await with_kept(request, given)
+                spec = await asked_spec(
+                    request, parse_json(await small_part(part), "the part spec")
+                )
             elif part.name == "bundle" and upload is None:
                 upload = await store_part(request.app, part, most)
             else:

@@ -17,6 +17,7 @@ export function showReproduce(job) {
   if ($("reproduce-command").textContent !== command) $("reproduce-command").textContent = command;
   fill($("reproduce"), [
     ["Repeats", link(job.retry_of)],
+    ["Begins from", link(job.spec.resume)],
     ["Like", link(job.like)],
     ["Git", sourceOf(job.spec)],
     ["Bundle", job.bundle, true],

@@ -1,0 +1,36 @@
+"""From which job's last checkpoint does a new job begin?"""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from bus.checkpoints import CheckpointStore
+from schemas.access import Action
+from schemas.job import Record
+from schemas.spec import JobSpec
+from ui.api.kept_secrets import seen
+from ui.keys import BUS
+from ui.problems import refuse
+
+
+async def with_resumed(request: web.Request, spec: JobSpec) -> JobSpec:
+    """The spec as it may be submitted: whoever sees a job may begin from what it left."""
+    if spec.resume is None:
+        return spec
+    former = await seen(request, spec.resume, Action.SEE_JOB)
+    return spec.model_copy(update={"resume": await source_of(request.app, former)})
+
+
+async def source_of(app: web.Application, former: Record) -> str:
+    """The job that has the checkpoint: one that never wrote any passes on what it began from."""
+    store = CheckpointStore(app[BUS])
+    for job in (former.id, former.spec.resume):
+        if job and await store.last(job) is not None:
+            return job
+    raise refuse(
+        422,
+        "no_checkpoint",
+        "There is no checkpoint",
+        f"Job {former.id} has no checkpoint to begin from: its program left none in"
+        " $STOKER_CHECKPOINTS, or it ended too long ago.",
+    )
