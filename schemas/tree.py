@@ -79,6 +79,27 @@ class Tree:
         """Digest and size of each, in order."""
         return PIECE.iter_unpack(self.pieces)
 
+    def span(self, path: str) -> list[tuple[int, int, int]]:
+        """Where a file's bytes are: in which piece, from where to where in it, in order.
+
+        Raises ``KeyError``.
+        """
+        start = 0
+        for file in self.files:
+            if file.path == path:
+                return list(self._span(start, start + file.size))
+            start += file.size
+        raise KeyError(path)
+
+    def _span(self, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
+        at = 0
+        for number, (_, size) in enumerate(self.each_piece()):
+            if at >= stop:
+                return
+            if at + size > start:
+                yield number, max(0, start - at), min(size, stop - at)
+            at += size
+
     def pack(self) -> bytes:
         """Canonical: the same tree is the same bytes."""
         manifest = self.manifest

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 from aiohttp import WSCloseCode, web
 
+from bus.chunks import ChunkStore
 from bus.connection import Bus
 from bus.objects import Objects
 from bus.records import Records
@@ -16,12 +17,14 @@ from schemas.people import Principal
 from ui.admission import admit
 from ui.api.common import ask
 from ui.api.outputs import download_gate
+from ui.api.pieces import SentPieces
 from ui.config import UiConfig
 from ui.events import Events
 from ui.gate import Gate
 from ui.hub import Hub
 from ui.keys import (
     BUS,
+    CHUNKS,
     CONFIG,
     DOWNLOADS,
     EVENTS,
@@ -37,6 +40,7 @@ from ui.keys import (
     ROW_LOGS,
     ROWS,
     SEARCHES,
+    SENT,
     SOCKETS,
     UPLOADS,
     Sockets,
@@ -71,6 +75,8 @@ def build_app(bus: Bus, config: UiConfig) -> web.Application:
     app[CONFIG] = config
     app[BUS] = bus
     app[OBJECTS] = Objects(bus)
+    app[CHUNKS] = ChunkStore(bus)
+    app[SENT] = SentPieces()
     app[RECORDS] = Records(bus)
     app[LOGS] = LogReader(bus)
     app[OUTPUTS] = OutputReader(bus)

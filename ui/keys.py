@@ -12,10 +12,12 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Mapping, Set
 
+    from bus.chunks import ChunkStore
     from bus.connection import Bus
     from bus.objects import Objects
     from bus.records import Records
     from schemas.access import Action
+    from ui.api.pieces import SentPieces
     from ui.config import UiConfig
     from ui.events import Events
     from ui.gate import Gate
@@ -40,6 +42,8 @@ class Sockets:
 CONFIG: web.AppKey[UiConfig] = web.AppKey("config")
 BUS: web.AppKey[Bus] = web.AppKey("bus")
 OBJECTS: web.AppKey[Objects] = web.AppKey("objects")
+CHUNKS: web.AppKey[ChunkStore] = web.AppKey("chunks")
+SENT: web.AppKey[SentPieces] = web.AppKey("sent_pieces")
 RECORDS: web.AppKey[Records] = web.AppKey("records")
 EVENTS: web.AppKey[Events] = web.AppKey("events")
 HUB: web.AppKey[Hub] = web.AppKey("hub")

@@ -68,6 +68,9 @@ def describe(operation: Operation) -> dict[str, Any]:
         "security": [] if operation.action is Action.OPEN else [{"token": []}, {"session": []}],
         "x-action": operation.action.value,
     }
+    if operation.raw:
+        content = {operation.raw: {"schema": {"type": "string", "format": "binary"}}}
+        described["requestBody"] = {"required": True, "content": content}
     if operation.body is not None:
         described["requestBody"] = {"required": True, "content": body_content(operation)}
     return described

@@ -37,6 +37,8 @@ class Operation:
     body: type[BaseModel] | None = None
     form: bool = False
     """Takes the multipart form of a submission too."""
+    raw: str = ""
+    """Content type of a body that is no JSON."""
     query: tuple[Query, ...] = ()
     keyed: bool = False
     """Takes an ``Idempotency-Key``."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field, create_model
+from pydantic import Field, create_model, model_validator
 
 from schemas.job import Attempt, Record
 from schemas.message import Message
@@ -14,6 +14,7 @@ from schemas.secret_names import masked
 from schemas.spec import JobSpec
 from schemas.worker import Beat
 
+HEX_DIGESTS = r"^([0-9a-f]{64})*$"
 SECRET_OF_ATTEMPT = {"claim", "nonce"}
 SECRET_OF_RECORD = {"attempts": {"__all__": SECRET_OF_ATTEMPT}}
 
@@ -65,12 +66,61 @@ class WorkerList(Message):
     workers: tuple[WorkerView, ...]
 
 
+class SentTree(Message):
+    """A packed tree: its pieces, as those of the files that it names, were sent before."""
+
+    chunks: str = Field(pattern=HEX_DIGESTS, max_length=1 << 16)
+    """sha256 of each of its pieces in order, as hexadecimal digits."""
+    size: int = Field(gt=0, le=1 << 40)
+    """Bytes of it."""
+
+
 class StoredSubmission(Message):
-    """A job whose bundle is stored already."""
+    """A job whose files were sent before: ``bundle``, ``tree`` or ``upload`` says which."""
 
     spec: JobSpec
-    bundle: str = Field(pattern=r"^[0-9a-f]{64}$")
+    bundle: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     """sha256 of a stored bundle."""
+    tree: SentTree | None = None
+    upload: str | None = Field(default=None, pattern=r"^[0-9a-f]{32}$")
+    """A .zip that was sent in parts."""
+    parts: int = Field(default=0, ge=0, le=1 << 16)
+    """How many."""
+
+    @model_validator(mode="after")
+    def one_source(self) -> Self:
+        if [self.bundle, self.tree, self.upload].count(None) != 2:
+            raise ValueError("name one of bundle, tree and upload")
+        if self.upload is not None and not self.parts:
+            raise ValueError("parts: say how many the upload has")
+        return self
+
+
+class PiecesAsked(Message):
+    digests: str = Field(default="", pattern=HEX_DIGESTS)
+    """sha256 after sha256, as hexadecimal digits."""
+    size: int = Field(default=0, ge=0, le=1 << 50)
+    """Bytes of all files, where they are to be judged before anything is sent."""
+
+
+class MissingPieces(Message):
+    missing: str
+    """Those that have to be sent."""
+
+
+class StoredPieces(Message):
+    stored: int
+    new: int
+    """So many were not there before."""
+
+
+class UploadState(Message):
+    """A .zip that is sent in parts."""
+
+    parts: int
+    """So many are there, from the first on."""
+    part_bytes: int
+    """Bytes of each but the last."""
 
 
 class DrainBody(Message):

@@ -27,6 +27,7 @@ LEVEL = 1
 """Of zstandard: several times as fast as the upload."""
 LISTED = 10
 """File names in the refusal of a bundle without its entry file."""
+REQUIREMENTS = ("requirements.txt", "pyproject.toml")
 REQUIREMENTS_BYTES = 1 << 20
 
 
@@ -60,7 +61,7 @@ def inspect(file: BinaryIO, length: int, config: UploadConfig) -> Bundle:
             digest.update(piece)
             if not start:
                 start = piece
-        check_requirements(member, start)
+        check_requirements(member.path, member.entry.size, start)
         total += member.entry.size
         manifest.update(manifest_line(member, digest.hexdigest()))
     return Bundle(manifest.hexdigest(), total, tuple(files), tuple(notes))
@@ -72,17 +73,8 @@ def manifest_line(member: Member, digest: str) -> bytes:
 
 
 def check_sizes(files: list[Member], length: int, config: UploadConfig) -> None:
-    if not files:
-        raise BadBundle("empty_zip", "there are no files in it")
-    if len(files) > config.most_files:
-        raise BadBundle(
-            "too_many_files", f"{len(files)} files; at most {config.most_files} are allowed", 413
-        )
     total = sum(member.entry.size for member in files)
-    if total > config.most_bytes:
-        raise BadBundle(
-            "too_large", f"{total} bytes unpacked; at most {config.most_bytes} are allowed", 413
-        )
+    check_amount(len(files), total, config)
     if total > config.ratio_from and total > length * config.most_ratio:
         raise BadBundle(
             "zip_bomb",
@@ -92,19 +84,33 @@ def check_sizes(files: list[Member], length: int, config: UploadConfig) -> None:
         )
 
 
-def check_requirements(member: Member, start: bytes) -> None:
-    if member.path not in ("requirements.txt", "pyproject.toml"):
+def check_amount(count: int, total: int, config: UploadConfig) -> None:
+    if not count:
+        raise BadBundle("empty_zip", "there are no files in it")
+    if count > config.most_files:
+        raise BadBundle(
+            "too_many_files", f"{count} files; at most {config.most_files} are allowed", 413
+        )
+    if total > config.most_bytes:
+        raise BadBundle(
+            "too_large", f"{total} bytes unpacked; at most {config.most_bytes} are allowed", 413
+        )
+
+
+def check_requirements(path: str, size: int, start: bytes) -> None:
+    """``start``: all of the file, unless it is too large. Raises ``BadBundle``."""
+    if path not in REQUIREMENTS:
         return
-    if member.entry.size > REQUIREMENTS_BYTES:
-        raise BadBundle("bad_requirements", f"{member.path} is larger than 1 MiB")
+    if size > REQUIREMENTS_BYTES:
+        raise BadBundle("bad_requirements", f"{path} is larger than 1 MiB")
     try:
         text = start.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise BadBundle(
-            "bad_requirements", f"{member.path} is not UTF-8 text; save it as UTF-8"
+            "bad_requirements", f"{path} is not UTF-8 text; save it as UTF-8"
         ) from error
     if "\0" in text:
-        raise BadBundle("bad_requirements", f"{member.path} is not text; save it as UTF-8")
+        raise BadBundle("bad_requirements", f"{path} is not text; save it as UTF-8")
 
 
 def check_entry(files: tuple[str, ...], entry: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import stat
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from services.upload.refusals import BadBundle
@@ -30,7 +31,7 @@ class Member:
 def members(entries: list[Entry]) -> tuple[list[Member], list[str]]:
     """The bundle's files, sorted, without a single top folder; and notes on what was dropped."""
     found = [read_member(entry) for entry in entries]
-    check_collisions(found)
+    check_collisions((member.path, member.folder) for member in found)
     files = [member for member in found if not member.folder]
     kept = [member for member in files if not clutter(member.path)]
     notes = []
@@ -53,7 +54,7 @@ def read_member(entry: Entry) -> Member:
     if folder and (kind == stat.S_IFREG or entry.size or entry.packed > 2):
         raise BadBundle("special_file", f"{show(entry.name)} is a folder with contents of its own")
     path = path.removesuffix("/")
-    check_path(path, entry)
+    check_path(path, show(entry.name))
     return Member(path, entry, bool(entry.mode & 0o111), folder)
 
 
@@ -67,8 +68,8 @@ def decode(entry: Entry) -> str:
     return entry.name.decode("cp437")
 
 
-def check_path(path: str, entry: Entry) -> None:
-    shown = show(entry.name)
+def check_path(path: str, shown: str) -> None:
+    """Raises ``BadBundle``, with the name as it may be shown."""
     parts = path.split("/")
     if path.startswith("/") or (len(path) > 1 and path[1] == ":"):
         raise BadBundle("absolute_path", f"{shown} is an absolute path; zip the folder from inside")
@@ -102,19 +103,22 @@ def strip_top(files: list[Member]) -> tuple[list[Member], str]:
     ], top
 
 
-def check_collisions(found: list[Member]) -> None:
-    """No two names that some file system takes for one, and no file that is also a folder."""
+def check_collisions(found: Iterable[tuple[str, bool]]) -> None:
+    """No two names that some file system takes for one, and no file that is also a folder.
+
+    Each with whether it is a folder itself.
+    """
     files: dict[str, str] = {}
     folders: dict[str, str] = {}
-    for member in found:
-        if member.folder:
-            check_folder(folders, member.path)
+    for path, folder in found:
+        if folder:
+            check_folder(folders, path)
             continue
-        key = fold(member.path)
+        key = fold(path)
         if key in files:
-            raise BadBundle("name_collision", f"{files[key]} and {member.path} collide; rename one")
-        files[key] = member.path
-        check_folder(folders, member.path.rpartition("/")[0])
+            raise BadBundle("name_collision", f"{files[key]} and {path} collide; rename one")
+        files[key] = path
+        check_folder(folders, path.rpartition("/")[0])
     for key, path in files.items():
         if key in folders:
             raise BadBundle("name_collision", f"{path} is a file and a folder; rename one")
