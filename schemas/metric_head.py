@@ -57,9 +57,9 @@ class Spark(Message):
     source: Source
     name: str
     stride: int = 1
-    """Every so many points one is kept."""
-    skipped: int = 0
-    """Points since the last that was kept."""
+    """Every so many points one is kept, from the first on."""
+    seen: int = 0
+    """Points of the series."""
     values: tuple[float, ...] = ()
 
 

@@ -1,0 +1,155 @@
+"""Which names and numbers stand in one line of text? Pure; it knows nothing of steps."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from schemas.metrics import NAME_LENGTH
+from services.metrics.words import BATCHES, EPOCHS, IGNORED, METRICS, QUALIFIERS, SPACED, STEPS
+
+NUMBER = (
+    r"[-+]?(?:\d[\d_]*\.?\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?"
+    r"|[nN][aA][nN]|[iI]nf(?:inity)?|INF)"
+)
+UNIT = r"(?:ms|us|s|sec|secs|h|min|it/s|s/it|x|B/s|/s)"
+PAIR = re.compile(
+    r"(?<![\w./])['\"]?(?P<name>[A-Za-z_][\w./@%\-]*)['\"]?\)?(?P<sign>\s{0,4}[=:]\s{0,8}|\s{1,4})"
+    r"['\"]?(?:(?:\w{1,8}\.)?(?:tensor|Tensor|array|Array|float\d{0,3}|bfloat16)\()?\[?\s{0,4}"
+    rf"(?P<number>{NUMBER})(?:\s?/\s?(?P<of>\d+(?!\.\d)))?(?P<percent>\s?%)?{UNIT}?"
+    r"(?![\w]|\.\d|:\d|-\d)"
+)
+BEHIND = re.compile(r"(?:\]?\s{0,4}\[\s{0,8}|:\s{1,4})(\d+)\s{0,2}/\s{0,2}(\d+)(?!\.?\d)")
+"""Behind an epoch: how far in it, as in ``Epoch: [3][ 10/391]``, ``Epoch: 1 [640/60000 (1%)]``."""
+WORDS = re.compile(r"[A-Za-z]+(?=\d*)")
+PARTS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
+DEEP = 3
+"""Levels of a JSON object."""
+MOST_PAIRS = 1000
+"""Of one line."""
+MOST_INTEGER = 1 << 63
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One name and its number."""
+
+    name: str
+    value: float
+    whole: bool
+    """Written without a point."""
+    of: int | None = None
+    """The number behind a slash."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What stands in one line."""
+
+    pairs: list[Pair]
+    position: tuple[int, int] | None = None
+    """How far in its epoch, of how much."""
+
+
+def read_text(text: str) -> Found:
+    found: list[Pair] = []
+    position = None
+    before = 0
+    for match in PAIR.finditer(text):
+        name = match["name"]
+        word = name.lower()
+        if not (match["sign"].strip() or spaced(word)):
+            continue
+        if word in IGNORED or len(found) >= MOST_PAIRS:
+            before = match.end()
+            continue
+        steps = word in STEPS or word in EPOCHS or word in BATCHES
+        of = int(match["of"][:18]) if match["of"] else None
+        value = number(match["number"])
+        whole = match["number"].lstrip("+-").isdigit()
+        if of is not None and not steps:
+            value, of, whole = (value / of if of else math.nan), None, False
+        if not steps:
+            name = qualified(text[before : match.start("name")], name)
+        elif word in EPOCHS and (behind := BEHIND.match(text, match.end())):
+            position = (int(behind[1][:18]), int(behind[2][:18]))
+        found.append(Pair(name[:NAME_LENGTH], value, whole, of))
+        before = match.end()
+    return Found(found, position)
+
+
+def number(text: str) -> float:
+    """Never raises for what ``NUMBER`` matches: too large is infinite."""
+    return float(text.replace("_", ""))
+
+
+def qualified(before: str, name: str) -> str:
+    """With at most two words before it that belong to it."""
+    words = before[-40:].rstrip("'\"").split(" ")
+    if words and words[-1] == "":
+        words.pop()
+    taken: list[str] = []
+    while words and len(taken) < 2 and words[-1].strip("('\"").lower() in QUALIFIERS:
+        taken.insert(0, words.pop().strip("('\""))
+    return " ".join([*taken, name])
+
+
+@lru_cache(maxsize=4096)
+def spaced(word: str) -> bool:
+    return word in SPACED or bool(parts(word) & SPACED and "@" in word)
+
+
+@lru_cache(maxsize=16384)
+def is_metric(name: str) -> bool:
+    return bool(parts(name) & METRICS)
+
+
+def parts(name: str) -> frozenset[str]:
+    """Its words, without digits: ``train/top1_acc`` has ``train``, ``top`` and ``acc``."""
+    return (
+        frozenset(part.lower() for part in PARTS.findall(name))
+        | frozenset(word.lower() for word in WORDS.findall(name))
+        | {name.lower()}
+    )
+
+
+def read_json(text: str) -> Found | None:
+    """None where it is no JSON object."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(value, dict):
+        return None
+    return Found(list(flat(value, "", DEEP))[:MOST_PAIRS])
+
+
+def flat(values: dict[str, Any], prefix: str, deep: int) -> Iterator[Pair]:
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict):
+            if deep > 1:
+                yield from flat(value, f"{name}/", deep - 1)
+        elif name and name.lower() not in IGNORED and (read := json_number(value)) is not None:
+            yield Pair(name[:NAME_LENGTH], *read)
+
+
+NUMBER_ALONE = re.compile(rf"\s*{NUMBER}\s*")
+
+
+def json_number(value: object) -> tuple[float, bool] | None:
+    """And whether it was written without a point."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return (float(value) if abs(value) < MOST_INTEGER else math.inf), True
+    if isinstance(value, float):
+        return value, False
+    if isinstance(value, str) and len(value) < 40 and NUMBER_ALONE.fullmatch(value):
+        return number(value.strip()), value.strip().lstrip("+-").isdigit()
+    return None
