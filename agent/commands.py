@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 READ_BYTES = 64 << 10
@@ -14,12 +14,20 @@ KILL_SECONDS = 5.0
 
 
 async def run_command(
-    command: Sequence[str], cwd: Path, heard: Callable[[bytes], None], timeout: float
+    command: Sequence[str],
+    cwd: Path,
+    heard: Callable[[bytes], None],
+    timeout: float,
+    environment: Mapping[str, str] | None = None,
 ) -> int:
-    """The exit code. Cancelled or out of time (``TimeoutError``), it kills the whole group."""
+    """The exit code. Cancelled or out of time (``TimeoutError``), it kills the whole group.
+
+    ``environment``: all of it; None for one's own.
+    """
     process = await asyncio.create_subprocess_exec(
         *command,
         cwd=cwd,
+        env=environment,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import re
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -39,6 +39,8 @@ LONGEST = 64 << 10
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 Say = Callable[[str], None]
+BuildKit = Callable[["Build", "BuildLimits", Output], Awaitable[bool]]
+"""Builds it, or says that it cannot. Raises ``CannotPrepare``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,8 @@ class Build:
     """The tar that the engine gets."""
     dockerfile: str = "Dockerfile"
     arguments: dict[str, str] = field(default_factory=dict)
+    owner: str = ""
+    """Whose job it is for: what its steps keep for the next build is that one's alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,8 @@ class Images:
         self._installer = Installer(engine, threads, limits, sandbox)
         self._turns = asyncio.Semaphore(AT_ONE_TIME)
         self.makings = Makings()
+        self.buildkit: BuildKit | None = None
+        """None: the engine's classic builder builds."""
 
     async def find(self, name: str) -> dict[str, Any] | None:
         return await self._threads.run(self._engine.image, name)
@@ -105,7 +111,8 @@ class Images:
     async def build(self, build: Build, output: Output) -> None:
         """Raises ``CannotPrepare``."""
         async with self._turn(output):
-            await self._build(build, output)
+            if self.buildkit is None or not await self.buildkit(build, self._limits, output):
+                await self._build(build, output)
 
     async def install(self, install: Install, output: Output) -> None:
         """Packages on a base image. Raises ``CannotPrepare``."""
@@ -171,7 +178,7 @@ class Images:
 
     async def _install(self, install: Install, output: Output) -> None:
         heard = Heard(output)
-        name, labels = image_name(install.key), self._labels(install.key)
+        name, labels = image_name(install.key), self.labels(install.key)
         try:
             await self._installer.run(install, name, labels, heard.take)
         except TooMuch as error:
@@ -181,7 +188,7 @@ class Images:
             reason = Reason.DISK_FULL if full else Reason.BUILD_FAILED
             raise CannotPrepare(heard.error or str(error), reason) from error
 
-    def _labels(self, key: str) -> dict[str, str]:
+    def labels(self, key: str) -> dict[str, str]:
         return {ENVIRONMENT: key, OWNER: self._leftovers.owner}
 
     def _build_query(self, build: Build) -> Query:
@@ -190,7 +197,7 @@ class Images:
             "t": image_name(build.key),
             "dockerfile": build.dockerfile,
             "buildargs": json.dumps(build.arguments),
-            "labels": json.dumps(self._labels(build.key)),
+            "labels": json.dumps(self.labels(build.key)),
             "rm": 1,
             "forcerm": 1,
             "memory": limits.memory,
