@@ -1,7 +1,8 @@
 """Where does an attempt's copy of its bundle come from?
 
 Cache: ``bundles/<digest>/files/``, unpacked once; ``complete`` beside it holds its size and, as its
-time, when it was used last. The longest unused go when the cache is over its bound.
+time, when it was used last. The longest unused go when the cache is over its bound. What lies as
+pieces has the scope of its owner behind the digest: of one owner's files none get into another's.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import shutil
 from collections import defaultdict
 from pathlib import Path
 
+from agent.bundle_trees import TreeFetch
 from agent.caches import clean
 from agent.surplus import Rule
 from agent.unpack import SMALL_TREE, BadArchive, copy_tree, unpack
@@ -57,7 +59,7 @@ class Bundles:
         """The bundle's files as ``target``, a folder of the attempt's own. Raises ``NoBundle``."""
         try:
             size = await self._need(grant)
-            files = str(self._root / grant.bundle / "files")
+            files = str(self._root / key_of(grant) / "files")
             if size <= SMALL_TREE:
                 copy_tree(files, str(target))
             else:
@@ -74,40 +76,41 @@ class Bundles:
 
     async def _need(self, grant: Grant) -> int:
         """Fetches the bundle unless it is here; its size."""
-        folder = self._root / grant.bundle
-        size = self._known(grant.bundle)
+        key = key_of(grant)
+        size = self._known(key)
         if size is not None:
             return size
-        async with self._locks[grant.bundle]:
-            size = self._known(grant.bundle)
+        async with self._locks[key]:
+            size = self._known(key)
             if size is None:
-                size = await self._fetch(grant, folder)
-                self._sizes[grant.bundle] = size
-        self._locks.pop(grant.bundle, None)
-        await asyncio.to_thread(self._evict, grant.bundle)
+                size = await self._fetch(grant, self._root / key)
+                self._sizes[key] = size
+        self._locks.pop(key, None)
+        await asyncio.to_thread(self._evict, key)
         return size
 
-    def _known(self, digest: str) -> int | None:
+    def _known(self, key: str) -> int | None:
         """Its size where it is whole; marks it as used now."""
-        mark = self._root / digest / "complete"
+        mark = self._root / key / "complete"
         try:
             os.utime(mark)
-            if digest not in self._sizes:
-                self._sizes[digest] = int(mark.read_text())
+            if key not in self._sizes:
+                self._sizes[key] = int(mark.read_text())
         except (FileNotFoundError, ValueError):
-            self._sizes.pop(digest, None)
+            self._sizes.pop(key, None)
             return None
-        return self._sizes[digest]
+        return self._sizes[key]
 
     async def _fetch(self, grant: Grant, folder: Path) -> int:
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
         (folder / "files").mkdir(parents=True)
-        archive = folder / "archive"
         budget = grant.bundle_size + FILE_SLACK if grant.bundle_size else BUNDLE_BYTES
         try:
-            await self._download(grant, archive)
-            size = await asyncio.to_thread(unpack, archive, folder / "files", grant.bundle, budget)
-            archive.unlink()
+            if grant.bundle_scope:
+                fetch = TreeFetch(self._bus, self._worker, grant)
+                size = await fetch.fetch(folder, self._siblings(grant), budget)
+            else:
+                size = await self._unpacked(grant, folder, budget)
             (folder / "complete").write_text(str(size))
         except BadArchive as error:
             raise NoBundle(str(error), Reason.DATA_UNAVAILABLE) from error
@@ -117,6 +120,19 @@ class Bundles:
             if not (folder / "complete").exists():
                 shutil.rmtree(folder, ignore_errors=True)
         return size
+
+    async def _unpacked(self, grant: Grant, folder: Path, budget: int) -> int:
+        archive = folder / "archive"
+        await self._download(grant, archive)
+        size = await asyncio.to_thread(unpack, archive, folder / "files", grant.bundle, budget)
+        archive.unlink()
+        return size
+
+    def _siblings(self, grant: Grant) -> list[Path]:
+        """Bundles of the same owner that are whole, those used last first."""
+        marks = self._root.glob(f"*-{grant.bundle_scope}/complete")
+        times = {mark.parent: used_at(mark) for mark in marks}
+        return sorted(times, key=lambda folder: -times[folder])
 
     async def _download(self, grant: Grant, archive: Path) -> None:
         subject = subjects.request("upload", "fetch", self._worker)
@@ -146,6 +162,18 @@ class Bundles:
             log.info("removing bundle %s from the cache", mark.parent.name[:12])
             mark.unlink(missing_ok=True)
             shutil.rmtree(mark.parent, ignore_errors=True)
+
+
+def key_of(grant: Grant) -> str:
+    """The name of its folder."""
+    return f"{grant.bundle}-{grant.bundle_scope}" if grant.bundle_scope else grant.bundle
+
+
+def used_at(mark: Path) -> float:
+    try:
+        return mark.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def size_of(folder: Path) -> int:

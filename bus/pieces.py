@@ -24,6 +24,7 @@ from bus.link import ask
 from bus.objects import CHUNK_TIMEOUT, WINDOW, hash_in
 
 T = TypeVar("T")
+R = TypeVar("R")
 REMOVED_AT_ONCE = 16
 
 
@@ -62,10 +63,10 @@ async def direct(bus: Bus, stream: str, subject: str) -> bytes | None:
 
 
 async def in_row(
-    read: Callable[[T], Awaitable[bytes]], names: Iterable[T], window: int = WINDOW
-) -> AsyncGenerator[bytes, None]:
+    read: Callable[[T], Awaitable[R]], names: Iterable[T], window: int = WINDOW
+) -> AsyncGenerator[R, None]:
     """What ``read`` gives for each, in their order, with ``window`` of them on their way."""
-    coming: deque[asyncio.Future[bytes]] = deque()
+    coming: deque[asyncio.Future[R]] = deque()
     left = iter(names)
     try:
         while True:
