@@ -35,6 +35,12 @@ def read_needs(files: Path) -> Needs | None:
         return None
 
 
+def may_keep(dockerfile: bytes) -> bool:
+    """Whether its steps may use what earlier builds of its owner's left in cache mounts."""
+    text = dockerfile.lower()
+    return b"mount" in text or b"syntax" in text
+
+
 def context_of(files: Path, bundle: str, needs: Needs | None) -> Context:
     """``needs``: None where all of the bundle counts."""
     text = hashlib.sha256((files / DOCKERFILE).read_bytes()).hexdigest()
