@@ -17,6 +17,8 @@ class Action(StrEnum):
     SEE_JOBS = "see jobs"
     """Lists, of which only their own part is shown."""
     SEE_JOB = "see a job"
+    SEE_DATA = "see data"
+    """Datasets, of which only what they may use is shown."""
     SUBMIT = "submit"
     STOP_JOB = "stop a job"
     """Cancel it, or share it by a link."""
@@ -29,6 +31,7 @@ LEAST = {
     Action.SEE_JOBS: Role.VIEWER,
     Action.SEE_JOB: Role.VIEWER,
     Action.SEE_WORKERS: Role.VIEWER,
+    Action.SEE_DATA: Role.VIEWER,
     Action.SIGNED_IN: Role.VIEWER,
     Action.SUBMIT: Role.MEMBER,
     Action.STOP_JOB: Role.MEMBER,

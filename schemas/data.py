@@ -15,13 +15,12 @@ MOUNTS_MOST = 16
 """Of one job."""
 PATH_CHARACTERS = 255
 SOURCE_CHARACTERS = 2048
-SCHEMES = ("hf", "s3", "https", "host")
 HOST = "host:"
 NAMED = re.compile(r"^(?:(?P<owner>[^/@:]+)/)?(?P<name>[^/@:]+)(?:@v?(?P<version>\d{1,9}))?$")
 SHORT = re.compile(
     r"^(?P<what>(?:[a-z0-9]+://[^\s]+?|host:/[^\s:]*|[^\s:]+))(?::(?P<path>/[^:]*))?$"
 )
-URL = re.compile(r"^(?:hf|s3|https)://[A-Za-z0-9][^\s\x00-\x1f\x7f]*$")
+URL = re.compile(r"^(?:hf|s3|https?)://[A-Za-z0-9][^\s\x00-\x1f\x7f]*$")
 PLACE = re.compile(r"^(?:/[A-Za-z0-9._+-]+)+$")
 TAKEN = frozenset(
     {

@@ -19,6 +19,7 @@ from ui.api.common import ask
 from ui.api.outputs import download_gate
 from ui.api.pieces import SentPieces
 from ui.config import UiConfig
+from ui.data_reader import DataReader
 from ui.events import Events
 from ui.gate import Gate
 from ui.hub import Hub
@@ -26,6 +27,7 @@ from ui.keys import (
     BUS,
     CHUNKS,
     CONFIG,
+    DATA,
     DOWNLOADS,
     EVENTS,
     HUB,
@@ -80,6 +82,7 @@ def build_app(bus: Bus, config: UiConfig) -> web.Application:
     app[RECORDS] = Records(bus)
     app[LOGS] = LogReader(bus)
     app[OUTPUTS] = OutputReader(bus)
+    app[DATA] = DataReader(bus)
     app[DOWNLOADS] = download_gate()
     app[ROW_LOGS] = RowLogs(bus)
     app[SEARCHES] = Searches()

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from schemas.access import Action
     from ui.api.pieces import SentPieces
     from ui.config import UiConfig
+    from ui.data_reader import DataReader
     from ui.events import Events
     from ui.gate import Gate
     from ui.hub import Hub
@@ -52,6 +53,7 @@ ROWS: web.AppKey[RowHub] = web.AppKey("rows")
 ROW_LOGS: web.AppKey[RowLogs] = web.AppKey("row_logs")
 SEARCHES: web.AppKey[Searches] = web.AppKey("searches")
 OUTPUTS: web.AppKey[OutputReader] = web.AppKey("outputs")
+DATA: web.AppKey[DataReader] = web.AppKey("data")
 DOWNLOADS: web.AppKey[Gate] = web.AppKey("downloads")
 UPLOADS: web.AppKey[asyncio.Semaphore] = web.AppKey("uploads")
 SOCKETS: web.AppKey[Sockets] = web.AppKey("sockets")

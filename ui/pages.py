@@ -75,6 +75,11 @@ async def workers_page(_request: web.Request) -> dict[str, Any]:
     return {"page": "workers"}
 
 
+@aiohttp_jinja2.template("data.html")
+async def data_page(_request: web.Request) -> dict[str, Any]:
+    return {"page": "data"}
+
+
 @aiohttp_jinja2.template("secrets.html")
 async def secrets_page(_request: web.Request) -> dict[str, Any]:
     return {"page": "secrets"}

@@ -18,6 +18,7 @@ from ui.api import (
     submitting,
     workers,
 )
+from ui.data_routes import DATA_OPERATIONS
 from ui.keys import ACTIONS, PAGES_OF
 from ui.log_routes import LOG_OPERATIONS
 from ui.operations import API, Operation, Page, Query
@@ -201,6 +202,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     *UPLOAD_OPERATIONS,
     *OUTPUT_OPERATIONS,
+    *DATA_OPERATIONS,
     *PEOPLE_OPERATIONS,
     *SECRET_OPERATIONS,
     *OVERSIGHT_OPERATIONS,
@@ -212,6 +214,7 @@ PAGES: tuple[Page, ...] = (
     Page("/workers", pages.workers_page, Action.SEE_WORKERS),
     Page("/api", pages.api_page, Action.SIGNED_IN),
     Page("/account", pages.account_page, Action.SIGNED_IN),
+    Page("/data", pages.data_page, Action.SEE_DATA),
     Page("/secrets", pages.secrets_page, Action.SIGNED_IN),
     Page("/people", pages.people_page, Action.ADMIN),
     Page("/audit", pages.audit_page, Action.ADMIN),

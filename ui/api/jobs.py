@@ -21,6 +21,7 @@ from schemas.requests import (
 )
 from ui.admission import who
 from ui.api.common import ask, json_answer, number_of, stored_job
+from ui.api.data import with_data
 from ui.api.resuming import source_of
 from ui.api.submitting import idempotency_key, submit, submitted_answer
 from ui.keys import BUS
@@ -94,7 +95,7 @@ async def cancel_job(request: web.Request) -> web.Response:
 
 async def retry_job(request: web.Request) -> web.Response:
     record = (await stored_job(request)).record
-    spec = record.spec
+    spec = await with_data(request, record.spec)
     if request.query.get("resume") == "1":
         spec = spec.model_copy(update={"resume": await source_of(request.app, record)})
     message = Submit(

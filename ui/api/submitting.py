@@ -21,6 +21,7 @@ from schemas.spec import JobSpec, read_spec
 from schemas.tree import TreeHead, scope_of
 from ui.admission import who
 from ui.api.common import JSON_BYTES, ask, json_answer, json_body, parse_json
+from ui.api.data import with_data
 from ui.api.kept_secrets import like_of, with_kept
 from ui.api.resuming import with_resumed
 from ui.keys import BUS, CONFIG, OBJECTS, SENT, UPLOADS
@@ -70,13 +71,14 @@ async def create_job(request: web.Request) -> web.Response:
 
 async def asked_spec(request: web.Request, values: dict[str, Any]) -> JobSpec:
     """What was asked for, with what only the server has. Raises the problem with it."""
-    return await with_resumed(request, await with_kept(request, read_spec(values)))
+    spec = await with_resumed(request, await with_kept(request, read_spec(values)))
+    return await with_data(request, spec)
 
 
 async def create_from_stored(request: web.Request, key: str) -> web.Response:
     """What the job is made of was sent before."""
     body = await json_body(request)
-    spec = await with_kept(request, read_spec(as_dict(body.get("spec", {}))))
+    spec = await asked_spec(request, as_dict(body.get("spec", {})))
     stored = StoredSubmission.model_validate({**body, "spec": spec})
     owner = who(request).name
     tree = stored.tree and TreeHead(chunks=bytes.fromhex(stored.tree.chunks), size=stored.tree.size)

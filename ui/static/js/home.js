@@ -5,6 +5,7 @@ import { bytes, count, duration, joinArguments, now, readEnvironment, splitArgum
 import { lookInto, readDrop, zipFolder } from "./bundle.js";
 import { bindKeys } from "./keys.js";
 import { startList } from "./list.js";
+import { offerData, readData, writeData } from "./data_choice.js";
 import { chooseSecrets, chosenSecrets, offerSecrets } from "./secret_choice.js";
 import { keepNotes } from "./notes.js";
 import { maySubmit } from "./session.js";
@@ -127,6 +128,7 @@ function readSpec() {
     arguments: attempt("arguments", splitArguments),
     environment: attempt("environment", readEnvironment),
     secrets: chosenSecrets(),
+    data: readData(field("data").value),
     pool: value("pool"),
     priority: number("priority"),
     network: value("network"),
@@ -234,7 +236,7 @@ async function cloneFrom(id) {
   const { spec } = job;
   like = `?like=${job.id}`;
   unasked = { grace: spec.grace, source: spec.source };
-  const values = { name: spec.name, entry: spec.entry, arguments: joinArguments(spec.arguments), environment: writeEnvironment(spec.environment), pool: spec.pool, priority: spec.priority, network: spec.network, cpus: spec.resources.cpus, memory: size(spec.resources.memory), gpus: spec.resources.gpus, shm: size(spec.resources.shm), disk: size(spec.resources.disk), timeout: spec.timeout ?? "", idle_timeout: spec.idle_timeout ?? "", queue_timeout: spec.queue_timeout ?? "", retries: spec.retries ?? "", exclusive: spec.exclusive ? "yes" : "", python: spec.python ?? "", image: spec.image ?? "" };
+  const values = { name: spec.name, entry: spec.entry, arguments: joinArguments(spec.arguments), environment: writeEnvironment(spec.environment), data: writeData(spec.data ?? []), pool: spec.pool, priority: spec.priority, network: spec.network, cpus: spec.resources.cpus, memory: size(spec.resources.memory), gpus: spec.resources.gpus, shm: size(spec.resources.shm), disk: size(spec.resources.disk), timeout: spec.timeout ?? "", idle_timeout: spec.idle_timeout ?? "", queue_timeout: spec.queue_timeout ?? "", retries: spec.retries ?? "", exclusive: spec.exclusive ? "yes" : "", python: spec.python ?? "", image: spec.image ?? "" };
   for (const [name, value] of Object.entries(values)) field(name).value = value;
   chooseSecrets(spec.secrets ?? []);
   summarize();
@@ -293,5 +295,6 @@ const list = startList();
 bindKeys({ "/": () => $("search").focus(), u: () => { if (maySubmit()) $("pick-zip").click(); }, j: () => list.move(1), k: () => list.move(-1) });
 if (maySubmit()) offerSamples().catch(() => {});
 if (maySubmit()) offerSecrets().catch(() => {});
+if (maySubmit()) offerData(field("data")).catch(() => {});
 const from = new URLSearchParams(location.search).get("from");
 if (from && maySubmit()) cloneFrom(from).catch((error) => toast(error.message, true));

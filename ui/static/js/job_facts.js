@@ -1,5 +1,6 @@
 // What is known of a job, in words: phases, facts, what was asked for, the timeline.
 import { $, h } from "./dom.js";
+import { textOf } from "./data_choice.js";
 import { bytes, clock, count, duration, joinArguments, moment, now, reasonText } from "./format.js";
 
 const ENDED = new Set(["succeeded", "failed", "cancelled"]);
@@ -94,6 +95,7 @@ export function showAsked(job) {
     ["Runs", joinArguments([spec.entry, ...spec.arguments]), true],
     ["Environment", Object.entries(spec.environment).map(([name, value]) => h("div", { class: "mono" }, `${name}=${value}`))],
     ["Secrets", (spec.secrets ?? []).map(({ name, variable, file }) => h("div", { class: "mono" }, file ?? variable ?? name, (file ?? variable ?? name) === name ? "" : ` (${name})`))],
+    ["Data", (spec.data ?? []).map((mount) => h("div", {}, h("span", { class: "mono" }, `${textOf(mount)} at ${mount.path}`), mount.files ? ` (${bytes(mount.size)}, ${count(mount.files, "file")})` : ""))],
     ["Resources", `${count(cpus, "CPU")}, ${bytes(memory)} memory, ${gpus ? count(gpus, "GPU") : "no GPU"}, ${bytes(shm)} shared memory, ${bytes(disk)} disk`],
     ["Time limit", spec.timeout ? duration(spec.timeout) : "none"],
     ["Network", { none: "off", outbound: "internet only", full: "everything" }[spec.network]],
