@@ -33,6 +33,8 @@ class AgentConfig:
     capacity: Capacity = field(default_factory=lambda: machine_capacity())
     base_image: str | None = None
     """Of plain bundles, in the docker runtime; may hold ``{python}``."""
+    gpu_base_image: str | None = None
+    """Likewise, for jobs that ask for GPUs."""
     template: Path | None = None
     """The script that installs the packages of plain bundles, instead of deploy/job's."""
     dockerfiles: bool = False
@@ -47,6 +49,10 @@ class AgentConfig:
     """``HOST/PATH`` through which the workers of the pool share environments; empty for none."""
     registry_credentials: Path | None = None
     """Passwords of registries, in a file such as ``docker login`` writes."""
+    package_cache: int = 10 << 30
+    """Bytes of downloads that are kept for the next installation, and of caches of builds."""
+    docker_command: str = "docker"
+    """Through which BuildKit builds; empty for the engine's classic builder."""
     engine: str | None = None
     """The Docker engine's socket."""
     environment: dict[str, str] = field(default_factory=dict)

@@ -120,6 +120,16 @@ class Environment(Message):
     """Under which a registry gives the base image: ``sha256:…``; empty where none does."""
     python: str = ""
     """Version, where it is known."""
+    packages: str = ""
+    """sha256 of the list of what is installed in it (``schemas/packages.py``), where it is kept."""
+
+
+class Pin(Message):
+    """The image that a job found under a name first: it gets the same one ever after."""
+
+    name: str
+    digest: str
+    """Under which a registry gives it: ``sha256:…``."""
 
 
 class Attempt(Message):
@@ -182,6 +192,8 @@ class Record(Message):
     """The ended job that this one repeats."""
     like: str | None = None
     """The job whose spec this one's was begun from."""
+    pin: Pin | None = None
+    """Of its base image, once an attempt found one, or the job that it repeats."""
     cancelled_by: str | None = None
     reason: Reason | None = None
     """Why the job ended."""

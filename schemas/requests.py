@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from schemas.job import Record, State
+from schemas.job import Pin, Record, State
 from schemas.message import Message
 from schemas.spec import JobSpec
 from schemas.tree import TreeHead
@@ -29,6 +29,8 @@ class Submit(Message):
     retry_of: str | None = None
     like: str | None = None
     """The job whose spec this one's was begun from."""
+    pin: Pin | None = None
+    """The base image of the job that it repeats."""
     address: str = ""
     """Where the request came from, as the page saw it; for the audit."""
 

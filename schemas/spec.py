@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from schemas.data import MOUNTS_MOST, DataMount, check_mounts
 from schemas.ids import JOB_ID, NAME_TOKEN
+from schemas.image import image_name
 from schemas.problem import Problem
 from schemas.secret import USES_MOST, SecretUse, check_uses
 from schemas.source import Source
@@ -194,9 +195,15 @@ class JobSpec(Strict):
 def read_spec(values: dict[str, Any]) -> JobSpec:
     """A checked spec; raises ``InvalidSpec`` with one sentence that says what to change."""
     try:
-        return JobSpec.model_validate(values)
+        spec = JobSpec.model_validate(values)
     except ValidationError as error:
         raise InvalidSpec(spec_problem(error)) from error
+    try:
+        # Not a rule of the model: what is stored already is read, whatever it says.
+        image_name(spec.image or "python")
+    except ValueError as error:
+        raise InvalidSpec(invalid("image", str(error))) from error
+    return spec
 
 
 class InvalidSpec(ValueError):
@@ -217,10 +224,14 @@ def spec_problem(error: ValidationError) -> Problem:
         near = difflib.get_close_matches(path[-1], known, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
         message = f"there is no such field; {hint}"
+    return invalid(where, message)
+
+
+def invalid(field: str, message: str) -> Problem:
     return Problem(
         code="invalid_spec",
         title="The job's spec is not valid",
         status=422,
-        detail=f"{where}: {message}",
-        field=where,
+        detail=f"{field}: {message}",
+        field=field,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from schemas.job import AttemptEnd, Environment, Fact
+from schemas.job import AttemptEnd, Environment, Fact, Pin
 from schemas.message import Message
 from schemas.outputs import MOST_BYTES, MOST_FILES
 from schemas.spec import JobSpec
@@ -169,6 +169,11 @@ class Grant(Message):
     outputs_size: int = MOST_BYTES
     outputs_files: int = MOST_FILES
     """What its outputs may have in all; 0 for no limit."""
+    image: str = ""
+    gpu_image: str = ""
+    """The pool's own base images, of all jobs and of those with GPUs; empty where it has none."""
+    pin: Pin | None = None
+    """The base image that the job found first."""
 
 
 class ClaimAnswer(Message):

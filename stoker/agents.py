@@ -27,6 +27,7 @@ MEMBERSHIP = "identity"
 POLICY = (
     "pool",
     "base_image",
+    "gpu_base_image",
     "template",
     "dockerfiles",
     "networks",
@@ -34,6 +35,7 @@ POLICY = (
     "sandbox",
     "registry",
     "registry_credentials",
+    "docker_command",
 )
 FILES = ("work", "credentials", "ca", "template", "registry_credentials")
 
@@ -48,6 +50,7 @@ class AgentFlags:
     runtime: str | None = None
     work: Path | None = None
     base_image: str | None = None
+    gpu_base_image: str | None = None
     template: Path | None = None
     dockerfiles: bool | None = None
     networks: tuple[str, ...] | None = None
@@ -56,6 +59,8 @@ class AgentFlags:
     registry: str | None = None
     """``HOST/PATH`` through which environments are shared."""
     registry_credentials: Path | None = None
+    package_cache: str | int | None = None
+    docker_command: str | None = None
     slots: int | None = None
     cpus: float | None = None
     memory: str | int | None = None
@@ -101,6 +106,7 @@ async def agent_config(flags: AgentFlags, work: Path) -> AgentConfig:
     check_registry(flags)
     work = (flags.work or work).absolute()
     kept = size_of("keep_outputs", flags.keep_outputs)
+    cached = size_of("package_cache", flags.package_cache)
     return AgentConfig(
         name=name,
         work=work,
@@ -112,6 +118,7 @@ async def agent_config(flags: AgentFlags, work: Path) -> AgentConfig:
         engine=os.environ.get("DOCKER_HOST") or None,
         version=stoker.__version__,
         outputs=OutputBounds() if kept is None else OutputBounds(size=kept),
+        **({} if cached is None else {"package_cache": cached}),
         **flags.said(*POLICY),
     )
 

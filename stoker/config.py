@@ -33,6 +33,7 @@ AGENT_FIELDS_TOO = frozenset(
     {
         "credentials",
         "ca",
+        "gpu_base_image",
         "template",
         "keep_outputs",
         "dockerfiles",
@@ -41,6 +42,8 @@ AGENT_FIELDS_TOO = frozenset(
         "sandbox",
         "registry",
         "registry_credentials",
+        "package_cache",
+        "docker_command",
     }
 )
 CAPACITY_FIELDS = frozenset({"cpus", "memory", "gpus", "slots"})
@@ -219,6 +222,13 @@ def log_bounds(flag: str, entries: Iterable[str]) -> dict[str, int]:
         return 0 if text in ("0", "none") else parse_size(text)
 
     return by_pool(flag, entries, read)
+
+
+def images(flag: str, entries: Iterable[str]) -> dict[str, str]:
+    """Pool to the name of an image; the empty name stands for all pools."""
+    from schemas.image import image_pattern
+
+    return by_pool(flag, entries, image_pattern)
 
 
 def duration(flag: str, asked: str | None) -> float | None:

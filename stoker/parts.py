@@ -89,6 +89,9 @@ class ServiceFlags:
     outputs_sizes: Mapping[str, int] = field(default_factory=dict)
     outputs_counts: Mapping[str, int] = field(default_factory=dict)
     """Pool to bytes, and files, that a job's outputs may have, likewise."""
+    base_images: Mapping[str, str] = field(default_factory=dict)
+    gpu_base_images: Mapping[str, str] = field(default_factory=dict)
+    """Pool to the image on which its jobs' environments are made, likewise."""
     keep_outputs: float | None = None
     """Seconds after a job's end up to which its outputs are kept; None: for ever."""
 
@@ -142,6 +145,8 @@ async def scheduler(bus: Bus, flags: ServiceFlags) -> None:
         outputs_files=flags.outputs_counts.get("", MOST_FILES),
         pools_outputs_size=flags.outputs_sizes,
         pools_outputs_files=flags.outputs_counts,
+        images=flags.base_images,
+        gpu_images=flags.gpu_base_images,
     )
     await run(bus, settings)
 

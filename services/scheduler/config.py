@@ -39,6 +39,16 @@ class SchedulerConfig:
     pools_outputs_size: Mapping[str, int] = field(default_factory=dict)
     pools_outputs_files: Mapping[str, int] = field(default_factory=dict)
     """The same for single pools."""
+    images: Mapping[str, str] = field(default_factory=dict)
+    gpu_images: Mapping[str, str] = field(default_factory=dict)
+    """Pool to its base image, and to that of jobs with GPUs; the empty name: all pools."""
+
+    def base_images(self, pool: str) -> tuple[str, str]:
+        """Empty where the workers say it."""
+        return (
+            self.images.get(pool, self.images.get("", "")),
+            self.gpu_images.get(pool, self.gpu_images.get("", "")),
+        )
 
     def patience(self, pool: str) -> float:
         """Seconds of silence that a worker of that pool is allowed."""

@@ -348,6 +348,7 @@ def grant(record: Record, config: SchedulerConfig) -> Grant:
     assert current is not None
     log_bound = config.log_bound(record.spec.pool)
     outputs_bound = config.outputs_bound(record.spec.pool)
+    image, gpu_image = config.base_images(record.spec.pool)
     return Grant(
         job=record.id,
         attempt=current.number,
@@ -361,4 +362,7 @@ def grant(record: Record, config: SchedulerConfig) -> Grant:
         log_total=log_bound[1],
         outputs_size=outputs_bound[0],
         outputs_files=outputs_bound[1],
+        image=image,
+        gpu_image=gpu_image,
+        pin=record.pin,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from schemas.job import Attempt, AttemptEnd, Entry, Fact, Reason, Record, State
+from schemas.job import Attempt, AttemptEnd, Entry, Fact, Pin, Reason, Record, State
 from schemas.lifecycle import Action, move
 from schemas.worker import AttemptKey, Claim, Report
 from services.scheduler.retries import backoff, retries_left
@@ -110,11 +110,20 @@ def report(record: Record, told: Report, now: float) -> Step | Already | Refusal
         return back
     if told.attempt != record.attempt:
         return Refusal(f"attempt {told.attempt} is superseded", stop=True)
+    record = pinned(record, told)
     if told.end is not None:
         return ended(record, said_by, told, now)
     if not record.state.held:
         return Refusal(f"the job is {record.state}", stop=True)
     return progressed(record, said_by, told, now)
+
+
+def pinned(record: Record, told: Report) -> Record:
+    """What an attempt finds first under the name of its base image is that of all later ones."""
+    found = told.environment
+    if record.pin is not None or found is None or not found.digest:
+        return record
+    return record.model_copy(update={"pin": Pin(name=found.base, digest=found.digest)})
 
 
 def progressed(record: Record, current: Attempt, told: Report, now: float) -> Step | Already:

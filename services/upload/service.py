@@ -187,6 +187,7 @@ def new_record(job: str, asked: Submit, bundle: StoredBundle, now: float) -> Rec
         submitted_at=now,
         changed_at=now,
         retry_of=asked.retry_of,
+        pin=asked.pin,
         like=asked.like,
         timeline=(Entry(fact=Fact.SUBMITTED, at=now, text=f"by {asked.owner}"),),
     )

@@ -77,6 +77,9 @@ def agent(
         str | None,
         typer.Option(envvar="STOKER_BASE_IMAGE", show_envvar=False, help="Of plain bundles."),
     ] = None,
+    gpu_base_image: Annotated[
+        str | None, typer.Option(metavar="IMAGE", help="Likewise, for jobs that ask for GPUs.")
+    ] = None,
     template: Annotated[
         Path | None, typer.Option(help="Script that installs the packages of bundles.")
     ] = None,
@@ -95,6 +98,10 @@ def agent(
     registry_credentials: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Passwords of registries, as docker login writes them."),
+    ] = None,
+    package_cache: Annotated[
+        str | None,
+        typer.Option(metavar="SIZE", help="Of downloads kept for the next build, such as 20g."),
     ] = None,
     slots: Annotated[int | None, typer.Option(min=1, help="Jobs at one time.")] = None,
     cpus: Annotated[float | None, typer.Option(min=0.1, help="Cores to give away.")] = None,
@@ -121,10 +128,12 @@ def agent(
         runtime=runtime,
         work=work,
         base_image=base_image,
+        gpu_base_image=gpu_base_image,
         template=template,
         dockerfiles=dockerfiles,
         registry=registry,
         registry_credentials=registry_credentials,
+        package_cache=package_cache,
         slots=slots,
         cpus=cpus,
         memory=memory,
@@ -212,6 +221,23 @@ def serve(
             show_default="20000",
         ),
     ] = None,
+    base_image: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[POOL=]IMAGE",
+            help="scheduler: on what environments are made, {python} in it stands for the version;"
+            " repeatable.",
+            show_default="as the worker says",
+        ),
+    ] = None,
+    gpu_base_image: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[POOL=]IMAGE",
+            help="scheduler: likewise, for jobs that ask for GPUs; repeatable.",
+            show_default="as the worker says",
+        ),
+    ] = None,
     keep_outputs: Annotated[
         str | None,
         typer.Option(
@@ -284,6 +310,8 @@ def serve(
             log_totals=config.log_bounds("--log-total", log_total or []),
             outputs_sizes=config.log_bounds("--outputs-size", outputs_size or []),
             outputs_counts=config.log_bounds("--outputs-files", outputs_files or []),
+            base_images=config.images("--base-image", base_image or []),
+            gpu_base_images=config.images("--gpu-base-image", gpu_base_image or []),
             keep_outputs=config.duration("--keep-outputs", keep_outputs),
         ),
         page=PageFlags(

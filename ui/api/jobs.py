@@ -104,6 +104,7 @@ async def retry_job(request: web.Request) -> web.Response:
         spec=spec,
         bundle=record.bundle,
         retry_of=record.id,
+        pin=record.pin,
         address=client_address(request),
     )
     return submitted_answer(await submit(request.app, message))
