@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bus import subjects
@@ -127,6 +127,8 @@ SECRETS = bucket("secrets", 256 * MEBIBYTE)
 QUOTAS = bucket("quotas", 16 * MEBIBYTE)
 ENVIRONMENTS = bucket("environments", 64 * MEBIBYTE)
 """Who builds which environment, and which are shared, by the service ``environments``."""
+PACKAGES = replace(bucket("packages", 128 * MEBIBYTE), discard="old")
+"""What is installed in environments, by the lists' digests: about 40,000; the oldest go."""
 AUDIT = Stream("AUDIT", (subjects.AUDIT_ALL,), 4 * GIBIBYTE, discard="old", frozen=True)
 """Who did what: about 20 million deeds, of which the oldest go when it is full."""
 BUNDLES = objects("bundles", 256 * GIBIBYTE)
@@ -149,6 +151,7 @@ IMAGES = objects("images", 256 * GIBIBYTE, lazy_sync=True)
 STREAMS = (
     *(JOBS, LOGS, METRICS, AUDIT),
     *(WORKERS, CLASSES, DRAINS, REQUESTS, IDENTITIES, PEOPLE, SECRETS, QUOTAS, ENVIRONMENTS),
+    *(PACKAGES,),
     *(TREES, CHUNKS, DATASETS),
     *(BUNDLES, UPLOADS, LOG_OBJECTS, OUTPUTS, CHECKPOINTS, IMAGES, METRIC_OBJECTS),
 )

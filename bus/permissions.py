@@ -296,7 +296,7 @@ MAIN_ROLES = (
         ),
         hears=answers("environments"),
         reads=("JOBS",),
-        keeps=("environments",),
+        keeps=("environments", "packages"),
         stores=("images",),
         never=durables(),
         responds=ANSWER_SECONDS,
@@ -330,7 +330,7 @@ MAIN_ROLES = (
             "$O.chunks.C.*.*.*",
         ),
         reads=(
-            *("JOBS", "LOGS", "AUDIT", "KV_workers", "KV_trees", "OBJ_chunks"),
+            *("JOBS", "LOGS", "AUDIT", "KV_workers", "KV_trees", "KV_packages", "OBJ_chunks"),
             *("OBJ_logs", "OBJ_bundles", "OBJ_outputs", "OBJ_checkpoints", "OBJ_metrics"),
         ),
         stores=("uploads",),

@@ -6,6 +6,7 @@ from bus.errors import NotFound, Refused
 from bus.records import Records
 from schemas.environments import Ask, GetChunk, Used
 from schemas.job import Record
+from schemas.packages import KeepPackages
 from schemas.problem import Problem
 from services.environments.believed import Believed
 
@@ -17,7 +18,7 @@ class Grants:
         self._records = records
         self._known = Believed()
 
-    async def pool(self, asked: Ask | GetChunk | Used, worker: str) -> str:
+    async def pool(self, asked: Ask | GetChunk | Used | KeepPackages, worker: str) -> str:
         """In which the attempt runs; raises ``Refused``."""
         key = (asked.job, str(asked.attempt), asked.nonce, worker)
         known = self._known.get(key)

@@ -28,6 +28,7 @@ from services.environments.believed import Believed
 from services.environments.config import EnvironmentsConfig
 from services.environments.grants import Grants, refused
 from services.environments.leases import Leases
+from services.environments.packages import Packages
 from services.environments.rules import (
     USED_EVERY,
     Asker,
@@ -62,6 +63,7 @@ class Environments:
         self._sweeper = Sweeper(self._shelf, self._store, self._clock, config)
         self._leases = Leases(self._shelf, self._store, self._clock, config)
         self._believed = Believed()
+        self._packages = Packages(bus, self._grants)
 
     async def run(self) -> None:
         def route(verb: str) -> str:
@@ -72,6 +74,7 @@ class Environments:
             route("used"): Route(Used, self._on_used),
             route("get"): Route(GetChunk, self._on_get, concurrency=GETS),
             **self._leases.routes(),
+            **self._packages.routes(),
         }
         await self._clock.look()
         async with asyncio.TaskGroup() as tasks:
