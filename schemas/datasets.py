@@ -95,12 +95,10 @@ class CommitData(Message):
 
 
 class CommittedData(Message):
-    dataset: Dataset | None = None
-    """None where pieces are missing. The version is its newest one."""
+    dataset: Dataset
+    """The version is its newest one."""
     created: bool = False
     """False where the newest version held the same already."""
-    missing: bytes = b""
-    """sha256 after sha256 of pieces that have to be put first; the first of them."""
 
 
 class RemoveData(Message):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from schemas.access import Action
-from schemas.datasets import Dataset, DatasetList
+from schemas.datasets import Dataset
 from ui.api import data
-from ui.data_views import DataFileList, NewVersion, VersionAnswer
+from ui.data_views import DataFileList, DataList, NewVersion, VersionAnswer
 from ui.operations import API, Operation, Query
 
 VERSION = Query("version", "Number of the version; the newest if left out.", "integer")
@@ -15,7 +15,7 @@ DATA_OPERATIONS = (
         f"{API}/data",
         data.list_data,
         "List data that you may use, with its versions.",
-        DatasetList,
+        DataList,
         problems=(503,),
         tag="data",
         action=Action.SEE_DATA,
@@ -24,7 +24,7 @@ DATA_OPERATIONS = (
         "GET",
         f"{API}/data/{{owner}}/{{name}}",
         data.show_data,
-        "One dataset and its versions.",
+        "One dataset and its versions; the owner ~ is yourself.",
         Dataset,
         problems=(404, 503),
         tag="data",
@@ -38,7 +38,7 @@ DATA_OPERATIONS = (
         VersionAnswer,
         201,
         body=NewVersion,
-        problems=(413, 422, 429, 503),
+        problems=(409, 413, 422, 429, 503),
         tag="data",
         action=Action.SUBMIT,
     ),

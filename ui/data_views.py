@@ -18,14 +18,21 @@ class NewVersion(Message):
 
 
 class VersionAnswer(Message):
-    """The dataset with its new version, or what has to be sent before it can be one."""
+    """The dataset with its new version."""
 
-    dataset: Dataset | None = None
+    dataset: Dataset
     """Its newest version is the one that was sent."""
     created: bool = False
     """False where the newest version held the same already."""
-    missing: str = ""
-    """sha256 after sha256 of pieces to send, as hexadecimal digits; then ask again."""
+
+
+class DataList(Message):
+    """What the asker may use."""
+
+    datasets: tuple[Dataset, ...] = ()
+    """By owner and name; only versions that are there."""
+    you: str = ""
+    """The asker: what is theirs they may write without an owner."""
 
 
 class DataFile(Message):

@@ -66,6 +66,11 @@ def unknown(owner: str, name: str, asker: str, known: Iterable[str]) -> Refused:
     return refused("no_such_data", f"there is no data {text}; {instead}", 404)
 
 
+def pieces_missing(count: int) -> Refused:
+    detail = f"{count} pieces are not stored: ask which are missing, send them, and submit again"
+    return refused("pieces_missing", detail, 409)
+
+
 def too_many(count: int, most: int) -> Refused:
     return refused(
         "too_many_files",

@@ -29,7 +29,7 @@ from ui.admission import forbidden, who
 from ui.api.common import ask, json_answer, json_body, number_of
 from ui.api.outputs import SANDBOX, sent
 from ui.data_reader import Listing
-from ui.data_views import DataFile, DataFileList, NewVersion, VersionAnswer
+from ui.data_views import DataFile, DataFileList, DataList, NewVersion, VersionAnswer
 from ui.keys import BUS, DATA, DOWNLOADS, SENT
 from ui.output_kinds import DOWNLOAD
 from ui.problems import HttpProblem, refuse
@@ -57,8 +57,10 @@ async def with_data(request: web.Request, spec: JobSpec) -> JobSpec:
 
 
 async def list_data(request: web.Request) -> web.Response:
-    asked = ListDatasets(owners=seen_by(who(request)))
-    return json_answer(await ask(request.app, "datasets", "list", asked, DatasetList))
+    asker = who(request)
+    asked = ListDatasets(owners=seen_by(asker))
+    found = await ask(request.app, "datasets", "list", asked, DatasetList)
+    return json_answer(DataList(datasets=found.datasets, you=asker.name))
 
 
 async def show_data(request: web.Request) -> web.Response:
@@ -66,8 +68,9 @@ async def show_data(request: web.Request) -> web.Response:
 
 
 async def found_data(request: web.Request) -> Dataset:
-    """The one of the path. Raises a problem with the nearest names."""
+    """The one of the path, ``~`` for one's own. Raises a problem with the nearest names."""
     asker, owner = who(request), request.match_info["owner"]
+    owner = asker.name if owner == "~" else owner
     if not USER_NAME.match(owner):
         raise unknown(owner)
     asked = FindDataset(
@@ -96,11 +99,8 @@ async def add_version(request: web.Request) -> web.Response:
         subjects.request("datasets", "commit"), message, CommittedData, timeout=COMMIT_SECONDS,
         attempts=2,
     )  # fmt: skip
-    if found.dataset is not None:
-        request.app[SENT].submitted(asker.name)
-    answer = VersionAnswer(
-        dataset=found.dataset, created=found.created, missing=found.missing.hex()
-    )
+    request.app[SENT].submitted(asker.name)
+    answer = VersionAnswer(dataset=found.dataset, created=found.created)
     return json_answer(answer, 201 if found.created else 200)
 
 
