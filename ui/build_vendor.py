@@ -30,6 +30,9 @@ NPM_SECONDS = 300
 FILES = {
     "zip.mjs": "@zip.js/zip.js/index-native.min.js",
     "licenses/zip.txt": "@zip.js/zip.js/LICENSE",
+    "uplot.mjs": "uplot/dist/uPlot.esm.js",
+    "uplot.css": "uplot/dist/uPlot.min.css",
+    "licenses/uplot.txt": "uplot/LICENSE",
 }
 """File in ui/static/vendor to file in node_modules."""
 
