@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -32,9 +31,9 @@ from stoker.answers import (
 from stoker.config import page_url
 from stoker.keeping import token_for
 from stoker.outputs import Cut, OutputFile, Outputs, read_outputs, save
-from stoker.packing import PackingError, plan, write_zip
-from stoker.source import source_of
-from stoker.transport import Progress, Transport, Upload, checked_url
+from stoker.packing import PackingError
+from stoker.submitting import Submitting
+from stoker.transport import Progress, Transport, checked_url
 
 __all__ = (
     "Client",
@@ -53,13 +52,14 @@ __all__ = (
     "Worker",
 )
 
+NO_PACKAGES = "no_packages"
 OUTPUTS_AT_ONCE = 5000
 """Files in one answer."""
 SOONEST, LATEST = 0.1, 1.0
 """Seconds between two looks of ``wait``: first and last."""
 
 
-class Client:
+class Client(Submitting):
     """A Stoker server. Without a URL it takes ``STOKER_URL`` or this machine's own ``stoker up``.
 
     ``ca`` is a PEM file with the authority that vouches for it over HTTPS (or ``STOKER_CA``).
@@ -94,53 +94,6 @@ class Client:
         trace: TracebackType | None,
     ) -> None:
         """Nothing stays open between requests; ``with`` is there for taste."""
-
-    def submit(
-        self,
-        path: str | Path,
-        *,
-        key: str | None = None,
-        progress: Progress | None = None,
-        **spec: Any,
-    ) -> Job:
-        """Sends a folder or a .zip and answers when the job is stored safely.
-
-        ``spec`` takes the fields of the job: name, entry, arguments, environment, pool, priority,
-        resources, timeout, grace, retries, network, python, image. The same ``key`` gets the same
-        job, however often it is sent.
-        """
-        source = Path(path)
-        key = key or secrets.token_hex(16)
-        if source.is_file():
-            return self.send(source, spec, key, progress)
-        made = plan(source)
-        spec.setdefault("name", source.resolve().name)
-        if commit := source_of(source):
-            spec.setdefault("source", commit)
-        with tempfile.NamedTemporaryFile(prefix="stoker-", suffix=".zip") as file:
-            write_zip(made, file, lambda _: None)
-            file.flush()
-            return self.send(Path(file.name), spec, key, progress)
-
-    def send(
-        self,
-        zipped: Path,
-        spec: Mapping[str, Any],
-        key: str,
-        progress: Progress | None = None,
-        like: str | None = None,
-    ) -> Job:
-        """Sends a .zip as it is. A secret that ``spec`` shows as masked is the job ``like``'s."""
-        upload = Upload(spec, zipped, progress or (lambda _: None))
-        return read_job(self.transport.upload(submissions(like), upload, key))
-
-    def submit_stored(
-        self, bundle: str, *, key: str | None = None, like: str | None = None, **spec: Any
-    ) -> Job:
-        """Submits a bundle that the server has already, by its digest; ``like`` as in ``send``."""
-        value = {"spec": spec, "bundle": bundle}
-        key = key or secrets.token_hex(16)
-        return read_job(self.transport.post(submissions(like), value, key))
 
     def jobs(
         self,
@@ -320,6 +273,17 @@ class Client:
         saved: Path = self.transport.repeated(send)
         return saved
 
+    def packages(self, job: str, *, attempt: int | None = None) -> tuple[str, ...]:
+        """What was installed, as ``pip freeze`` says it; empty where nobody knows (yet)."""
+        try:
+            path = job_path(job, "packages", {"attempt": attempt})
+            text = b"".join(self.transport.stream(path)).decode()
+        except Refused as error:
+            if error.code != NO_PACKAGES:
+                raise
+            return ()
+        return tuple(text.splitlines())
+
     def workers(self) -> tuple[Worker, ...]:
         answer = self.transport.get("/api/v1/workers")
         return tuple(read_worker(row) for row in answer["workers"])
@@ -349,7 +313,3 @@ def problem_of(message: Mapping[str, Any]) -> Refused:
     """The refusal that a WebSocket's ``error`` message carries."""
     problem = message.get("problem") or {}
     return read_problem(int(problem.get("status") or 500), problem)
-
-
-def submissions(like: str | None) -> str:
-    return "/api/v1/jobs" + (f"?like={quote(like, safe='')}" if like else "")

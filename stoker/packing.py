@@ -1,26 +1,28 @@
-"""Which files of a folder go into the bundle, and how do they become a .zip?"""
+"""Which files of a folder go into the bundle, and what should a person think about first?"""
 
 from __future__ import annotations
 
 import os
-import zipfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO
 
 import pathspec
 
 IGNORE_FILES = (".gitignore", ".stokerignore")
 """Read in every folder, in this order: the second may take back what the first ignores."""
 
-NEVER_WANTED = (".git/", ".hg/", ".svn/", "__pycache__/", ".DS_Store", "__MACOSX/")
+NEVER_WANTED = (
+    *(".git/", ".hg/", ".svn/", ".venv/", "__pycache__/"),
+    *("__MACOSX/", ".DS_Store", "._*", "Thumbs.db", "desktop.ini"),
+)
 """Left out unless an ignore file asks for them with ``!``."""
 
+MOST_FILES = 100_000
+"""What a server takes; nobody waits for a look at more."""
 CHECKPOINTS = (".pt", ".pth", ".ckpt", ".safetensors", ".h5", ".hdf5", ".onnx", ".bin", ".npz")
-STORED = (*CHECKPOINTS, ".zip", ".gz", ".zst", ".xz", ".png", ".jpg", ".jpeg", ".mp4", ".parquet")
-"""Suffixes of files that deflate would not shrink."""
-
+BIGGEST = 5
+"""Files that are named."""
 BIG_FILE = 50 << 20
 BIG_CHECKPOINT = 5 << 20
 BIG_BUNDLE = 500 << 20
@@ -53,6 +55,10 @@ class Plan:
     @property
     def size(self) -> int:
         return sum(file.size for file in self.files)
+
+    @property
+    def biggest(self) -> list[File]:
+        return sorted(self.files, key=lambda one: (-one.size, one.name))[:BIGGEST]
 
     @property
     def warnings(self) -> list[str]:
@@ -98,9 +104,23 @@ def plan(folder: Path) -> Plan:
     rules = Rules.of_root()
     for name, path in wanted(folder, root, "", rules, made.skipped):
         made.files.append(File(checked_name(name), path, path.stat().st_size))
+        if len(made.files) > MOST_FILES:
+            raise PackingError(
+                f"{folder} has more than {MOST_FILES:,} files: pack many small ones into one,"
+                " or leave them out (.stokerignore)"
+            )
     if not made.files:
         raise PackingError(f"{folder} holds no file to send")
     return made
+
+
+def without_top(files: Sequence[File]) -> tuple[list[File], str]:
+    """Takes off the one folder that holds everything, as it is done with a .zip; its name."""
+    tops = {file.name.partition("/")[0] for file in files}
+    if len(tops) != 1 or any("/" not in file.name for file in files):
+        return list(files), ""
+    top = tops.pop()
+    return [replace(file, name=file.name.partition("/")[2]) for file in files], top
 
 
 def checked_name(name: str) -> str:
@@ -191,25 +211,3 @@ def unfit(entry: os.DirEntry[str], path: Path, root: Path) -> str | None:
 
 def is_virtual_environment(folder: Path) -> bool:
     return (folder / "pyvenv.cfg").is_file() or (folder / "conda-meta").is_dir()
-
-
-def write_zip(made: Plan, target: IO[bytes], progress: Callable[[int], None]) -> None:
-    """Writes the planned files; tells ``progress`` the bytes that it has read."""
-    with zipfile.ZipFile(target, "w", strict_timestamps=False) as archive:
-        for file in made.files:
-            add(archive, file, progress)
-
-
-def add(archive: zipfile.ZipFile, file: File, progress: Callable[[int], None]) -> None:
-    info = zipfile.ZipInfo.from_file(file.path, file.name, strict_timestamps=False)
-    stored = file.path.suffix.lower() in STORED
-    info.compress_type = zipfile.ZIP_STORED if stored else zipfile.ZIP_DEFLATED
-    info._compresslevel = 1  # type: ignore[attr-defined]  # no public name before 3.13
-    try:
-        source = file.path.open("rb")
-    except OSError as error:
-        raise PackingError(f"{file.name} cannot be read: {error.strerror}") from error
-    with source, archive.open(info, "w", force_zip64=file.size >= 1 << 31) as sink:
-        while part := source.read(1 << 20):
-            sink.write(part)
-            progress(len(part))

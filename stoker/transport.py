@@ -22,8 +22,10 @@ PART = 256 * 1024
 TRIES = 5
 REFUSED_TRIES = 2
 """Where nobody listens: a restart takes a moment, but a person who forgot ``stoker up`` waits."""
-FIRST_PAUSE = 0.3
+FIRST_PAUSE, LONGEST_PAUSE = 0.3, 15.0
 """Seconds; doubled after each try."""
+PART_TRIES = 10
+"""Of a part of something big: about a minute, in which a server starts again."""
 UNAUTHORIZED = 401
 TRY_AGAIN = frozenset({429, 502, 503, 504})
 FULL_QUEUE = "quota_queued"
@@ -88,11 +90,20 @@ class Transport:
     def get(self, path: str) -> Any:
         return self.repeated(lambda: self.once("GET", path, b"", {}))
 
-    def post(self, path: str, value: Mapping[str, Any], key: str | None = None) -> Any:
+    def post(
+        self, path: str, value: Mapping[str, Any], key: str | None = None, patience: float = 0.0
+    ) -> Any:
         """Repeated after network trouble: what is posted must be idempotent or carry a key."""
         headers = {"Content-Type": "application/json", **key_header(key)}
         body = json.dumps(dict(value)).encode()
-        return self.repeated(lambda: self.once("POST", path, body, headers))
+        return self.repeated(lambda: self.once("POST", path, body, headers, patience))
+
+    def put_bytes(self, path: str, data: bytes) -> Any:
+        """One part of something big, for longer than others: the rest need not be sent again."""
+        headers = {"Content-Type": "application/octet-stream"}
+        return self.repeated(
+            lambda: self.once("PUT", path, data, headers), PART_TRIES, refused=PART_TRIES
+        )
 
     def put(self, path: str, value: Mapping[str, Any], key: str | None = None) -> Any:
         headers = {"Content-Type": "application/json", **key_header(key)}
@@ -115,20 +126,23 @@ class Transport:
 
         return self.repeated(send)
 
-    def repeated(self, send: Callable[[], Any]) -> Any:
+    def repeated(
+        self, send: Callable[[], Any], tries: int = TRIES, refused: int = REFUSED_TRIES
+    ) -> Any:
+        """``refused``: tries where nobody listens."""
         pause = FIRST_PAUSE
-        for left in reversed(range(TRIES)):
+        for left in reversed(range(tries)):
             try:
                 return send()
             except Unreachable as error:
                 nobody = isinstance(error.__cause__, ConnectionRefusedError)
-                if not left or (nobody and left < TRIES - REFUSED_TRIES):
+                if not left or (nobody and left < tries - refused):
                     raise
-            except Refused as refused:
-                if not left or refused.status not in TRY_AGAIN or refused.code == FULL_QUEUE:
+            except Refused as error:
+                if not left or error.status not in TRY_AGAIN or error.code == FULL_QUEUE:
                     raise
             time.sleep(pause)
-            pause *= 2
+            pause = min(2 * pause, LONGEST_PAUSE)
         raise AssertionError("unreachable")
 
     def once(

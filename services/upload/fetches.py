@@ -101,7 +101,8 @@ class Fetches:
         """Likewise. By number, so that nobody asks for what is not in that tree."""
         granted = await self._check_grant(asked, subject, True)
         tree = (await self._row(granted.scope, asked.bundle)).tree
-        digests, size = [], 0
+        digests: list[bytes] = []
+        size = 0
         for number in asked.numbers[:MOST_NUMBERS]:
             if not 0 <= number < tree.count:
                 raise NotFound(f"the tree has no piece {number}")

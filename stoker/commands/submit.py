@@ -6,9 +6,8 @@ import os
 import re
 import secrets
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,11 +16,16 @@ import typer
 from stoker.answers import Job, StokerError
 from stoker.client import Client
 from stoker.commands.common import AsJson, Server, one_job
-from stoker.packing import Plan, plan, told_files, write_zip
+from stoker.cut_memory import Memory
+from stoker.cutting import cut_files
+from stoker.packing import Plan, plan, told_files, told_size, without_top
+from stoker.sending import Tell
 from stoker.source import source_of
 from stoker.terminal import dim, say, show_json
 
 SKIPPED_SHOWN = 8
+TOLD_FROM = 1 << 20
+"""Bytes from which on it is said what makes a bundle big, and how much of it is sent."""
 BAR_FROM = 1 << 20
 """Bytes from which on a progress bar is worth it."""
 
@@ -62,6 +66,10 @@ def submit(
     ] = None,
     python: Annotated[str | None, Option(help="Version, such as 3.12.")] = None,
     image: Annotated[str | None, Option(help="Base image instead of the pool's.")] = None,
+    image_secret: Annotated[
+        str | None,
+        Option(metavar="NAME", help="A secret of yours, USER:PASSWORD at the image's registry."),
+    ] = None,
     env: Annotated[
         list[str] | None, Option("--env", "-e", metavar="K=V", help="K alone takes your own value.")
     ] = None,
@@ -78,10 +86,16 @@ def submit(
     ] = None,
     follow: Annotated[bool, Option("--follow", "-f", help="Follow the log to the end.")] = False,
     yes: Annotated[bool, Option("--yes", "-y", help="Do not ask about big files.")] = False,
+    dry_run: Annotated[
+        bool, Option("--dry-run", help="Say what of the folder would be sent; send nothing.")
+    ] = False,
     as_json: AsJson = False,
     server: Server = None,
 ) -> None:
     """Send a folder or a .zip and run it. The program's own arguments come after --."""
+    if dry_run:
+        told_plan(plan(path or Path()))
+        return
     client = Client(server)
     old = one_job(client, like) if like else None
     spec: dict[str, Any] = {
@@ -101,6 +115,7 @@ def submit(
         "network": network,
         "python": python,
         "image": image,
+        "image_secret": image_secret,
         "resume": one_job(client, resume).id if resume else None,
         "environment": environment(env or []),
         "secrets": secret or [],
@@ -163,30 +178,45 @@ def sent(
         confirmed(made.warnings)
     spec.setdefault("name", path.resolve().name)
     spec.update(given({"source": source_of(path)}))
-    return folder_sent(client, made, spec, key, like)
+    return folder_sent(client, path, made, spec, key, like)
 
 
 def folder_sent(
-    client: Client, made: Plan, spec: dict[str, Any], key: str, like: str | None
+    client: Client, path: Path, made: Plan, spec: dict[str, Any], key: str, like: str | None
 ) -> Job:
-    with tempfile.NamedTemporaryFile(prefix="stoker-", suffix=".zip") as file:
-        packed = 0
+    memory = Memory.of(path)
+    files, top = without_top(made.files)
+    if top:
+        say(dim(f"the folder {top}/ around everything is taken off"))
+    with bar("reading", made.size) as progress:
+        cut = cut_files(files, memory, progress)
+    memory.save()
+    with sending(made.size) as tell:
+        return client.send_cut(cut, spec, key, tell, like)
 
-        with bar("packing", made.size) as progress:
 
-            def count(size: int) -> None:
-                nonlocal packed
-                packed += size
-                progress(packed)
+@contextmanager
+def sending(size: int) -> Iterator[Tell]:
+    """Says how much has to be sent, once, and shows how it goes."""
+    with ExitStack() as stack:
+        progress: Callable[[int], None] | None = None
 
-            write_zip(made, file, count)
-            file.flush()
-        with bar("sending", Path(file.name).stat().st_size) as progress:
-            return client.send(Path(file.name), spec, key, progress, like)
+        def tell(sent: int, total: int) -> None:
+            nonlocal progress
+            if progress is None:
+                if size >= TOLD_FROM and total < size:
+                    say(dim(f"sending {told_size(total)}: the rest is there already"))
+                progress = stack.enter_context(bar("sending", total))
+            progress(sent)
+
+        yield tell
 
 
 def told_plan(made: Plan) -> None:
     say(dim(told_files(len(made.files), made.size)))
+    if made.size >= TOLD_FROM:
+        named = (f"{file.name} ({told_size(file.size)})" for file in made.biggest)
+        say(dim(f"biggest: {', '.join(named)}"))
     shown = [f"{name} ({why})" for name, why in list(made.skipped.items())[:SKIPPED_SHOWN]]
     if shown:
         more = len(made.skipped) - len(shown)

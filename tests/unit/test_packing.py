@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
-import zipfile
 from pathlib import Path
 
 import pytest
 
-from stoker.packing import BIG_CHECKPOINT, BIG_FILE, PackingError, Plan, plan, told_size, write_zip
+from stoker import packing
+from stoker.cutting import cut_files
+from stoker.packing import BIG_CHECKPOINT, BIG_FILE, PackingError, Plan, plan, told_size
 
 
 def folder(root: Path, files: dict[str, str]) -> Path:
@@ -26,6 +26,7 @@ def names(made: Plan) -> list[str]:
 RULES = [
     ("a plain file is sent", {"main.py": ""}, ["main.py"]),
     ("git's own folder is not", {"main.py": "", ".git/HEAD": ""}, ["main.py"]),
+    ("a .venv without its mark is not", {"main.py": "", "a/.venv/x": ""}, ["main.py"]),
     ("compiled Python is not", {"main.py": "", "a/__pycache__/b.pyc": ""}, ["main.py"]),
     (
         ".gitignore is honoured and sent",
@@ -75,9 +76,9 @@ def test_what_is_skipped_is_told_with_its_reason(tmp_path: Path) -> None:
 def test_a_link_inside_the_folder_is_sent_as_the_file_that_it_names(tmp_path: Path) -> None:
     folder(tmp_path, {"real.py": "print(1)"})
     (tmp_path / "main.py").symlink_to("real.py")
-    archive = zipped(plan(tmp_path))
-    assert archive.read("main.py") == b"print(1)"
-    assert (archive.getinfo("main.py").external_attr >> 16) & 0o170000 == 0o100000
+    cut = cut_files(plan(tmp_path).files)
+    assert [(file.name, file.size) for file in cut.files] == [("main.py", 8), ("real.py", 8)]
+    assert cut.files[0].digest == cut.files[1].digest
 
 
 def test_links_elsewhere_are_skipped(tmp_path: Path) -> None:
@@ -118,19 +119,39 @@ def test_a_path_that_is_no_folder_is_refused(tmp_path: Path) -> None:
         plan(tmp_path / "nothing")
 
 
-def test_the_zip_holds_the_files_with_their_modes(tmp_path: Path) -> None:
+def test_files_keep_whether_they_can_be_run(tmp_path: Path) -> None:
     folder(tmp_path, {"main.py": "print(1)", "run.sh": "#!/bin/sh"})
-    (tmp_path / "run.sh").chmod(0o755)
-    archive = zipped(plan(tmp_path))
-    assert archive.testzip() is None
-    assert (archive.getinfo("run.sh").external_attr >> 16) & 0o777 == 0o755
+    (tmp_path / "run.sh").chmod(0o700)
+    cut = cut_files(plan(tmp_path).files)
+    assert [(file.name, file.mode) for file in cut.files] == [("main.py", 0o644), ("run.sh", 0o755)]
 
 
 def test_progress_adds_up_to_the_size(tmp_path: Path) -> None:
     made = plan(folder(tmp_path, {"main.py": "x" * 3_000_000, "b": "y"}))
     read: list[int] = []
-    write_zip(made, io.BytesIO(), read.append)
-    assert sum(read) == made.size == 3_000_001
+    cut_files(made.files, None, read.append)
+    assert read == sorted(read)
+    assert read[-1] == made.size == 3_000_001
+
+
+def test_the_biggest_files_are_named_first(tmp_path: Path) -> None:
+    made = plan(folder(tmp_path, {f"f{n}": "x" * n for n in range(9)}))
+    assert [file.name for file in made.biggest] == ["f8", "f7", "f6", "f5", "f4"]
+
+
+def test_more_files_than_a_server_takes_are_refused_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packing, "MOST_FILES", 3)
+    with pytest.raises(PackingError, match="more than 3 files: pack many small ones into one"):
+        plan(folder(tmp_path, dict.fromkeys("abcd", "")))
+
+
+def test_a_name_that_is_not_utf8_is_told(tmp_path: Path) -> None:
+    folder(tmp_path, {"main.py": ""})
+    (tmp_path / "caf\udce9").touch()
+    with pytest.raises(PackingError, match="is not UTF-8: rename the file"):
+        plan(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -138,9 +159,3 @@ def test_progress_adds_up_to_the_size(tmp_path: Path) -> None:
 )
 def test_sizes_are_told(size: int, text: str) -> None:
     assert told_size(size) == text
-
-
-def zipped(made: Plan) -> zipfile.ZipFile:
-    out = io.BytesIO()
-    write_zip(made, out, lambda _: None)
-    return zipfile.ZipFile(out)

@@ -81,7 +81,7 @@ async def create_from_stored(request: web.Request, key: str) -> web.Response:
     spec = await asked_spec(request, as_dict(body.get("spec", {})))
     stored = StoredSubmission.model_validate({**body, "spec": spec})
     owner = who(request).name
-    tree = stored.tree and TreeHead(chunks=bytes.fromhex(stored.tree.chunks), size=stored.tree.size)
+    tree = tree_head(stored)
     message = Submit(
         owner=owner,
         key=key,
@@ -98,6 +98,12 @@ async def create_from_stored(request: web.Request, key: str) -> web.Response:
     if tree is not None:
         request.app[SENT].submitted(owner)
     return submitted_answer(submitted)
+
+
+def tree_head(stored: StoredSubmission) -> TreeHead | None:
+    if stored.tree is None:
+        return None
+    return TreeHead(chunks=bytes.fromhex(stored.tree.chunks), size=stored.tree.size)
 
 
 def as_dict(value: object) -> dict[str, Any]:

@@ -11,11 +11,11 @@ export class Refusal extends Error {
 
 const PATIENCE = 30000;
 
-export async function ask(path, { method = "GET", body, key, signal } = {}) {
+export async function ask(path, { method = "GET", body, key, signal, patience: longest } = {}) {
   const headers = { Accept: "application/json" };
   if (body !== undefined) headers["Content-Type"] = "application/json";
   if (key) headers["Idempotency-Key"] = key;
-  const patience = AbortSignal.timeout(method === "GET" ? PATIENCE : PATIENCE * 4);
+  const patience = AbortSignal.timeout(longest ?? (method === "GET" ? PATIENCE : PATIENCE * 4));
   let answer;
   try {
     answer = await fetch(`/api/v1${path}`, { method, headers, body: body === undefined ? undefined : JSON.stringify(body), signal: signal ? AbortSignal.any([signal, patience]) : patience });
@@ -40,7 +40,8 @@ export async function askBytes(path, signal) {
   return read(answer.status, await answer.text());
 }
 
-function read(status, text) {
+/** What an answer says; a refusal is thrown. */
+export function read(status, text) {
   if (status === 204) return null;
   let value;
   try { value = JSON.parse(text); } catch { value = { title: `The server answered ${status}.` }; }

@@ -8,6 +8,7 @@ import { startList } from "./list.js";
 import { offerData, readData, writeData } from "./data_choice.js";
 import { chooseSecrets, chosenSecrets, offerSecrets } from "./secret_choice.js";
 import { keepNotes } from "./notes.js";
+import { IN_PARTS, uploadParts } from "./parts.js";
 import { maySubmit } from "./session.js";
 
 const form = $("submit");
@@ -154,7 +155,9 @@ async function send() {
     busy(true);
     const answer = bundle.digest
       ? await ask(`/jobs${like}`, { method: "POST", body: { spec, bundle: bundle.digest }, key })
-      : await upload(spec, bundle.file, bundle.file.name, key, progress(), sending.signal, like);
+      : bundle.file.size < IN_PARTS
+        ? await upload(spec, bundle.file, bundle.file.name, key, progress(), sending.signal, like)
+        : await uploadParts(spec, bundle.file, key, progress(), sending.signal, like);
     keepNotes(answer);
     location.href = `/jobs/${answer.job.id}`;
   } catch (error) {
@@ -188,9 +191,9 @@ function busy(on) {
 }
 
 function progress() {
-  const started = now();
+  let began = null; // when, and behind how many bytes that were there already
   let checking = null;
-  return (sent, total) => {
+  return (sent, total, cut = false) => {
     if (total === 0) {
       $("progress-bar").removeAttribute("value");
       $("abort").hidden = true;
@@ -200,9 +203,11 @@ function progress() {
       checking ??= setInterval(() => (sending ? tell() : clearInterval(checking)), 500);
       return;
     }
-    const rate = sent / Math.max(0.05, now() - started);
+    began ??= { at: now(), sent };
+    const rate = Math.max(0, sent - began.sent) / Math.max(0.05, now() - began.at);
+    const share = `${Math.floor((sent / total) * 100)} % · ${bytes(sent)} of ${bytes(total)}`;
     $("progress-bar").value = sent / total;
-    $("progress-text").textContent = `${Math.floor((sent / total) * 100)} % · ${bytes(sent)} of ${bytes(total)} · ${(rate / 1e6).toFixed(rate > 1e7 ? 0 : 1)} MB/s`;
+    $("progress-text").textContent = cut ? `${share} · the connection was cut, trying again…` : `${share} · ${(rate / 1e6).toFixed(rate > 1e7 ? 0 : 1)} MB/s`;
   };
 }
 
@@ -292,7 +297,7 @@ field("arguments").addEventListener("input", () => {
 if (maySubmit()) bindDrop();
 summarize();
 const list = startList();
-bindKeys({ "/": () => $("search").focus(), u: () => { if (maySubmit()) $("pick-zip").click(); }, j: () => list.move(1), k: () => list.move(-1) });
+bindKeys({ "/": () => $("search").focus(), u: () => { if (maySubmit()) $("pick-zip").click(); }, j: () => list.move(1), k: () => list.move(-1), x: () => list.pick() });
 if (maySubmit()) offerSamples().catch(() => {});
 if (maySubmit()) offerSecrets().catch(() => {});
 if (maySubmit()) offerData(field("data")).catch(() => {});
