@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import secrets
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
@@ -20,7 +21,7 @@ import zstandard
 from bus.codec import decode, encode
 from bus.connection import Bus
 from bus.errors import Corrupt, NotFound
-from bus.follow import follow
+from bus.follow import follow, last_sequence, stored_time
 from bus.headers import EXPECTED, ROLLUP
 from bus.metrics import Place
 from schemas.metric_head import Block, MetricsHead
@@ -142,11 +143,25 @@ class MetricStore:
         names = self._all_subjects(block_subject(place))
         return {name.rpartition(".")[2] async for name in names}
 
-    async def follow(self, job: str) -> AsyncGenerator[StoredMetrics, None]:
-        """Every index of the job as it is written from now on, for ever."""
-        deliveries = follow(self._bus, STREAM, head_subject(job), after=None, batch=4)
-        async for delivery in deliveries:
-            yield read_stored(delivery.subject, delivery.data, delivery.sequence)
+    async def stored_at(self, place: Place, block: str) -> float | None:
+        """Unix seconds; None where the block is not there any more."""
+        subject = block_subject(place, block)
+        try:
+            found = await self._bus.api(f"STREAM.MSG.GET.{STREAM}", {"last_by_subj": subject})
+        except NotFound:
+            return None
+        return stored_time(found["message"])
+
+    async def place(self) -> int:
+        """The sequence of what was written last: ``follow`` goes on behind it."""
+        return await last_sequence(self._bus, STREAM)
+
+    async def follow(self, job: str, after: int) -> AsyncGenerator[StoredMetrics, None]:
+        """Every index of the job behind that sequence as it is written, for ever."""
+        source = follow(self._bus, STREAM, head_subject(job), after=after, batch=4)
+        async with contextlib.aclosing(source) as deliveries:
+            async for delivery in deliveries:
+                yield read_stored(delivery.subject, delivery.data, delivery.sequence)
 
     async def _subjects(self, pattern: str, offset: int = 0) -> list[str]:
         body = {"subjects_filter": pattern, "offset": offset}

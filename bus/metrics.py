@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import secrets
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+
+from nats.aio.msg import Msg
 
 from bus import subjects
 from bus.codec import decode, encode
 from bus.connection import Bus
 from bus.errors import Corrupt
 from bus.follow import Delivery
-from schemas.metrics import WORKER, Samples
+from schemas.metrics import WORKER, Samples, Watch
 
 log = logging.getLogger(__name__)
 
@@ -19,6 +23,8 @@ MESSAGE_ID = "Nats-Msg-Id"
 """What comes again with the same one within two minutes is stored once."""
 TIMEOUT = 5.0
 """Seconds that one message may take to be stored."""
+WATCH = subjects.request("metrics", "watch")
+"""Heard by all replicas, not by one of them."""
 
 
 class MetricWriter:
@@ -83,3 +89,22 @@ def read_samples(delivery: Delivery) -> Samples | None:
     except Corrupt as error:
         log.warning("%s: samples that cannot be read: %s", delivery.subject, error)
         return None
+
+
+async def watch(bus: Bus, job: str) -> None:
+    """Says that somebody looks at that job now: its numbers are taken in sooner for some time."""
+    await bus.publish(WATCH, Watch(job=job))
+
+
+@contextlib.asynccontextmanager
+async def watches(bus: Bus, on_watch: Callable[[str], None]) -> AsyncIterator[None]:
+    """Calls back with the job of each ``watch`` for as long as the context lasts."""
+
+    async def heard(message: Msg) -> None:
+        try:
+            on_watch(decode(Watch, message.data, dict(message.headers or {})).job)
+        except Corrupt as error:
+            log.info("a nudge that cannot be read: %s", error)
+
+    async with bus.subscribe(WATCH, heard):
+        yield

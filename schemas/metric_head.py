@@ -64,12 +64,14 @@ class Spark(Message):
 
 
 class FileCursor(Message):
-    """How far a file of the outputs was read."""
+    """How far an event file in the outputs was read."""
 
-    taken: int = 0
-    """Bytes."""
-    state: bytes = b""
-    """Of its reader."""
+    offset: int = 0
+    """From which its reader wants to go on."""
+    damaged: int = 0
+    """Records that were lost."""
+    lost: bool = False
+    """Whether the beginning of the next record is being looked for."""
 
 
 class LeftOut(Message):

@@ -105,8 +105,9 @@ class Column(Message):
 
     @classmethod
     def packed(cls, points: Points) -> Column:
-        steps, times, values = map(little, (points.steps, points.times, points.values))
-        return cls(steps=steps, times=times, values=values)
+        return cls(
+            steps=little(points.steps), times=little(points.times), values=little(points.values)
+        )
 
     @classmethod
     def of(cls, rows: Iterable[tuple[int, float, float]]) -> Column:
@@ -158,3 +159,9 @@ def native(code: str, data: bytes) -> bytes:
 
 def doubles(data: bytes) -> array[float]:
     return array("d", native("d", data))
+
+
+class Watch(Message):
+    """``stoker.req.metrics.watch``: somebody looks at that job now; not answered."""
+
+    job: str

@@ -27,6 +27,7 @@ SERVICES = (
     "secrets",
     "people",
     "outputs",
+    "metrics",
     "environments",
     "datasets",
 )
@@ -94,6 +95,8 @@ class ServiceFlags:
     """Pool to the image on which its jobs' environments are made, likewise."""
     keep_outputs: float | None = None
     """Seconds after a job's end up to which its outputs are kept; None: for ever."""
+    keep_checkpoints: float | None = None
+    """Likewise its last checkpoint; None: as long as usual."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +186,16 @@ async def outputs(bus: Bus, flags: ServiceFlags) -> None:
     from services.outputs.config import OutputsConfig
     from services.outputs.service import run
 
-    await run(bus, OutputsConfig(keep=flags.keep_outputs))
+    usual = OutputsConfig()
+    kept = flags.keep_checkpoints or usual.keep_checkpoints
+    await run(bus, OutputsConfig(keep=flags.keep_outputs, keep_checkpoints=kept))
+
+
+async def metrics(bus: Bus, flags: ServiceFlags) -> None:
+    from services.metrics.config import MetricsConfig
+    from services.metrics.service import run
+
+    await run(bus, MetricsConfig(keep=flags.keep_outputs))
 
 
 async def environments(bus: Bus, _: ServiceFlags) -> None:
@@ -231,6 +243,7 @@ RUNNERS: Mapping[str, Callable[[Bus, ServiceFlags], Awaitable[None]]] = {
     "catalog": catalog,
     "secrets": secrets,
     "outputs": outputs,
+    "metrics": metrics,
     "environments": environments,
     "datasets": datasets,
     "people": people,

@@ -16,8 +16,10 @@ from bus.records import Records
 from schemas.people import Principal
 from ui.admission import admit
 from ui.api.common import ask
+from ui.api.metrics import curves_gate
 from ui.api.outputs import download_gate
 from ui.api.pieces import SentPieces
+from ui.api.sparks import Sparks
 from ui.config import UiConfig
 from ui.data_reader import DataReader
 from ui.events import Events
@@ -27,11 +29,14 @@ from ui.keys import (
     BUS,
     CHUNKS,
     CONFIG,
+    CURVES_GATE,
     DATA,
     DOWNLOADS,
     EVENTS,
     HUB,
     LOGS,
+    METRIC_FEEDS,
+    METRICS,
     OBJECTS,
     OIDC,
     OIDC_GATE,
@@ -44,10 +49,13 @@ from ui.keys import (
     SEARCHES,
     SENT,
     SOCKETS,
+    SPARKS,
     UPLOADS,
     Sockets,
 )
 from ui.logs import LogReader
+from ui.metric_feed import MetricFeeds
+from ui.metrics import MetricReader
 from ui.not_http import keep_bytes_out_of_logs
 from ui.oidc import Provider
 from ui.outputs import OutputReader
@@ -84,6 +92,9 @@ def build_app(bus: Bus, config: UiConfig) -> web.Application:
     app[OUTPUTS] = OutputReader(bus)
     app[DATA] = DataReader(bus)
     app[DOWNLOADS] = download_gate()
+    app[METRICS] = MetricReader(bus)
+    app[CURVES_GATE] = curves_gate()
+    app[SPARKS] = Sparks()
     app[ROW_LOGS] = RowLogs(bus)
     app[SEARCHES] = Searches()
     app[UPLOADS] = asyncio.Semaphore(config.uploads_at_once)
@@ -108,12 +119,14 @@ async def background(app: web.Application) -> AsyncIterator[None]:
         app[EVENTS] = Events(app[BUS])
         app[HUB] = Hub(app[LOGS].read, group)
         app[ROWS] = RowHub(app[ROW_LOGS].live, app[LOGS].read, group)
+        app[METRIC_FEEDS] = MetricFeeds(app[METRICS], group)
         tasks = [group.create_task(app[EVENTS].run()), group.create_task(Rounds(app).run())]
         yield
         for task in tasks:
             task.cancel()
         app[HUB].close()
         app[ROWS].close()
+        app[METRIC_FEEDS].close()
         app[ROW_LOGS].close()
 
 

@@ -18,12 +18,15 @@ if TYPE_CHECKING:
     from bus.records import Records
     from schemas.access import Action
     from ui.api.pieces import SentPieces
+    from ui.api.sparks import Sparks
     from ui.config import UiConfig
     from ui.data_reader import DataReader
     from ui.events import Events
     from ui.gate import Gate
     from ui.hub import Hub
     from ui.logs import LogReader
+    from ui.metric_feed import MetricFeeds
+    from ui.metrics import MetricReader
     from ui.oidc import Provider
     from ui.outputs import OutputReader
     from ui.owners import Owners
@@ -56,6 +59,10 @@ OUTPUTS: web.AppKey[OutputReader] = web.AppKey("outputs")
 DATA: web.AppKey[DataReader] = web.AppKey("data")
 DOWNLOADS: web.AppKey[Gate] = web.AppKey("downloads")
 UPLOADS: web.AppKey[asyncio.Semaphore] = web.AppKey("uploads")
+METRICS: web.AppKey[MetricReader] = web.AppKey("metrics")
+METRIC_FEEDS: web.AppKey[MetricFeeds] = web.AppKey("metric_feeds")
+CURVES_GATE: web.AppKey[Gate] = web.AppKey("curves_gate")
+SPARKS: web.AppKey[Sparks] = web.AppKey("sparks")
 SOCKETS: web.AppKey[Sockets] = web.AppKey("sockets")
 OWNERS: web.AppKey[Owners] = web.AppKey("owners")
 OIDC: web.AppKey[Provider] = web.AppKey("oidc")

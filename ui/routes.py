@@ -21,6 +21,7 @@ from ui.api import (
 from ui.data_routes import DATA_OPERATIONS
 from ui.keys import ACTIONS, PAGES_OF
 from ui.log_routes import LOG_OPERATIONS
+from ui.metric_routes import METRIC_OPERATIONS
 from ui.operations import API, Operation, Page, Query
 from ui.output_routes import OUTPUT_OPERATIONS
 from ui.oversight_routes import OVERSIGHT_OPERATIONS
@@ -202,6 +203,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     *UPLOAD_OPERATIONS,
     *OUTPUT_OPERATIONS,
+    *METRIC_OPERATIONS,
     *DATA_OPERATIONS,
     *PEOPLE_OPERATIONS,
     *SECRET_OPERATIONS,

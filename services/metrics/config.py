@@ -14,6 +14,8 @@ class MetricsConfig:
     fold_every: float = 5.0
     """How often an attempt's news are taken in, where nobody watches it."""
     fold_watched: float = 1.0
+    fold_worker: float = 10.0
+    """The same for what workers measure of themselves."""
     watched_for: float = 15.0
     """How long a nudge of the page counts."""
     theirs_for: float = 6.0
@@ -34,5 +36,9 @@ class MetricsConfig:
     """After a job's end its metrics are deleted; None: never."""
     keep_worker: float = 86_400.0
     """How long what a worker measured of itself is kept."""
+    outputs_late: float = 3600.0
+    """After an attempt's end so long is waited for outputs that the end did not wait for."""
+    missing_again: float = 5.0
+    """How long until a log that lacks its end is looked at again."""
     sweep_every: float = 3600.0
     orphans_after: float = 3600.0

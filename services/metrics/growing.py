@@ -41,6 +41,12 @@ class News:
     params: dict[str, str] = field(default_factory=dict)
     left_out: int = 0
     """Points that whoever sent them had to drop."""
+    nameless: int = 0
+    """Points whose names were too many to be looked at."""
+
+    @property
+    def anything(self) -> bool:
+        return bool(self.batch or self.params or self.left_out or self.nameless)
 
     def add(self, series: Series, points: Points) -> None:
         source, name = series
@@ -67,7 +73,7 @@ def clean(name: str) -> str:
 
 def grown(head: MetricsHead, news: News) -> tuple[MetricsHead, Batch]:
     """The index with the news in its figures, and the points that are kept."""
-    shelf = Shelf(head, news.left_out)
+    shelf = Shelf(head, news)
     for key, points in news.batch.items():
         shelf.add(key, points)
     params, beyond = merged(head.params, news.params)
@@ -88,12 +94,12 @@ def grown(head: MetricsHead, news: News) -> tuple[MetricsHead, Batch]:
 class Shelf:
     """The series of one attempt, and how much room there is for more."""
 
-    def __init__(self, head: MetricsHead, left_out: int) -> None:
+    def __init__(self, head: MetricsHead, news: News) -> None:
         self.series = {(one.source, one.name): one for one in head.series}
         self.spark = head.spark
         self.kept: Batch = {}
-        self.beyond_series = 0
-        self.beyond_points = left_out
+        self.beyond_series = news.nameless
+        self.beyond_points = news.left_out
         self._room = MOST_POINTS - head.points
         self._counts = Counter(source for source, _ in self.series)
         self._names = sum(len(name.encode()) for _, name in self.series)

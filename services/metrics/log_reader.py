@@ -14,7 +14,7 @@ import msgpack
 
 from bus.metric_blocks import Batch
 from schemas.log import LogChunk
-from schemas.metrics import NAME_LENGTH, Points, Source
+from schemas.metrics import MOST_SERIES, NAME_LENGTH, Points, Source
 from schemas.stream import Stream
 from services.metrics.bars import Bar, bar_of
 from services.metrics.lines import LONGEST, Cutter, Line, candidates
@@ -31,6 +31,8 @@ ESCAPES = re.compile(
 """Colours and other orders to a terminal."""
 STEP_FIRST = re.compile(r"^\s{0,4}(?:\[(\d{1,18})\]|(\d{1,18}):)\s")
 """xgboost, LightGBM, CatBoost: the round comes first."""
+MOST_NAMES = 4 * MOST_SERIES
+"""Between two calls of ``take``: more than an index has room for."""
 UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, msgpack.UnpackException)
 
 
@@ -68,6 +70,8 @@ class LogReader:
             for stream in READ
         }
         self._batch: Batch = {}
+        self.left_out = 0
+        """Points since ``take`` whose names were too many."""
 
     def state(self) -> bytes:
         self._state.carries = {s.value: c.carry for s, c in self._cutters.items() if c.carry}
@@ -100,7 +104,7 @@ class LogReader:
 
     def take(self) -> Batch:
         """The points that came since the last call."""
-        batch, self._batch = self._batch, {}
+        batch, self._batch, self.left_out = self._batch, {}, 0
         return batch
 
     # ---- one line
@@ -119,8 +123,8 @@ class LogReader:
             return
         found = found or read_text(text)
         if found.pairs and (first := STEP_FIRST.match(text)):
-            step = Pair("step", float(first[1] or first[2]), True)
-            found = Found([step, *found.pairs], found.position)
+            turn = Pair("step", float(first[1] or first[2]), True)
+            found = Found([turn, *found.pairs], found.position)
         told = apart(found)
         if not told.values:
             if told.epoch is not None and told.step is None and told.batch is None:
@@ -151,6 +155,9 @@ class LogReader:
             series = (Source.LOG, name)
             points = self._batch.get(series)
             if points is None:
+                if len(self._batch) >= MOST_NAMES:
+                    self.left_out += 1
+                    continue
                 points = self._batch[series] = Points()
             points.add(held.step, held.time, value)
 

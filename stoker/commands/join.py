@@ -20,6 +20,7 @@ NAMES = (
     "identity",
     "secrets",
     "outputs",
+    "metrics",
     "environments",
     "datasets",
     "people",
@@ -242,8 +243,16 @@ def serve(
         str | None,
         typer.Option(
             metavar="TIME",
-            help="outputs: delete those of jobs that ended so long ago.",
+            help="outputs, metrics: delete those of jobs that ended so long ago.",
             show_default="for ever",
+        ),
+    ] = None,
+    keep_checkpoints: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="outputs: delete the last checkpoint of jobs that ended so long ago.",
+            show_default="30d",
         ),
     ] = None,
     data: Annotated[Path | None, typer.Option(help="Folder for index and scratch.")] = None,
@@ -313,6 +322,7 @@ def serve(
             base_images=config.images("--base-image", base_image or []),
             gpu_base_images=config.images("--gpu-base-image", gpu_base_image or []),
             keep_outputs=config.duration("--keep-outputs", keep_outputs),
+            keep_checkpoints=config.duration("--keep-checkpoints", keep_checkpoints),
         ),
         page=PageFlags(
             host,

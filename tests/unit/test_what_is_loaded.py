@@ -11,7 +11,7 @@ from stoker.agent_process import BOOT
 
 SERVICES = (
     "upload", "scheduler", "archive", "catalog", "identity", "people", "secrets", "outputs",
-    "environments", "datasets",
+    "environments", "datasets", "metrics",
 )  # fmt: skip
 PARTS = ("stoker.stack", "stoker.session", "ui.app", *(f"services.{s}.service" for s in SERVICES))
 EVERYTHING = f"import {', '.join(PARTS)}"
@@ -21,7 +21,7 @@ AGENT = f"{BOOT.rpartition(';')[0]}; import agent.main, agent.runtimes.docker_ru
 @pytest.mark.parametrize(
     ("start", "modules"),
     [
-        (f"import sys; {EVERYTHING}", ("cryptography", "joserfc", "docker")),
+        (f"import sys; {EVERYTHING}", ("cryptography", "joserfc", "docker", "pyarrow", "google_crc32c")),
         (AGENT, ("cryptography", "ui", "services")),
     ],
     ids=["services", "agent"],
