@@ -48,6 +48,8 @@ class Secrets:
     """Variable to name."""
     files: Mapping[str, str] = field(default_factory=dict)
     """Path in a container to name."""
+    image_login: str = field(default="", repr=False)
+    """``USER:PASSWORD`` at the registry of its image: for the agent alone, never handed over."""
 
     def __bool__(self) -> bool:
         return bool(self.values)
@@ -55,14 +57,24 @@ class Secrets:
     def environment(self) -> dict[str, bytes]:
         return {variable: self.values[name] for variable, name in self.variables.items()}
 
+    def texts_by_variable(self) -> dict[str, str]:
+        """For what the agent itself does with them."""
+        return {
+            name: value.decode("utf-8", "replace") for name, value in self.environment().items()
+        }
+
     def contents(self) -> dict[str, bytes]:
         return {path: self.values[name] for path, name in self.files.items()}
 
     def texts(self) -> dict[str, str]:
         """To be looked for in what is printed."""
-        return {
+        texts = {
             name: value.decode("utf-8", "surrogateescape") for name, value in self.values.items()
         }
+        if self.image_login:
+            # Line by line: the password alone is one, too.
+            texts["image_secret"] = f"{self.image_login}\n{self.image_login.partition(':')[2]}"
+        return texts
 
     def pack(self) -> bytes:
         body: bytes = msgpack.packb((self.values, self.variables, self.files), use_bin_type=True)

@@ -29,7 +29,8 @@ class NoSecret(CannotPrepare):
 async def opened(bus: Bus, worker: str, grant: Grant) -> Secrets:
     """All that the job names. Raises ``NoSecret``."""
     uses = grant.spec.secrets
-    if not uses:
+    login = await image_login(bus, worker, grant)
+    if not uses and not login:
         return NONE
     values: dict[str, bytes] = {}
     for name in dict.fromkeys(use.name for use in uses):
@@ -38,9 +39,22 @@ async def opened(bus: Bus, worker: str, grant: Grant) -> Secrets:
         values,
         {use.target: use.name for use in uses if use.file is None},
         {use.file: use.name for use in uses if use.file is not None},
+        image_login=login,
     )
     check_variables(secrets, uses)
     return secrets
+
+
+async def image_login(bus: Bus, worker: str, grant: Grant) -> str:
+    """``USER:PASSWORD`` at the registry of the job's image; empty where it needs none."""
+    name = grant.spec.image_secret
+    if name is None:
+        return ""
+    try:
+        return (await open_one(bus, worker, grant, name)).decode()
+    except UnicodeDecodeError as error:
+        words = f"secret {name} is no login: write USER:PASSWORD"
+        raise NoSecret(words, Reason.SECRET_UNAVAILABLE) from error
 
 
 async def open_one(bus: Bus, worker: str, grant: Grant, name: str) -> bytes:

@@ -12,7 +12,7 @@ from schemas.data import MOUNTS_MOST, DataMount, check_mounts
 from schemas.ids import JOB_ID, NAME_TOKEN
 from schemas.image import image_name
 from schemas.problem import Problem
-from schemas.secret import USES_MOST, SecretUse, check_uses
+from schemas.secret import USES_MOST, SecretUse, check_name, check_uses
 from schemas.source import Source
 
 MEBIBYTE = 1 << 20
@@ -140,6 +140,8 @@ class JobSpec(Strict):
     python: str | None = Field(default=None, pattern=r"^3\.\d{1,2}$")
     image: str | None = Field(default=None, min_length=1, max_length=255)
     """Base image instead of the pool's."""
+    image_secret: str | None = None
+    """Name of the owner's secret that is ``USER:PASSWORD`` at the image's registry."""
     resume: Annotated[str, AfterValidator(former_job)] | None = None
     """The job whose last checkpoint it begins from, until it has one of its own."""
     source: Source | None = None
@@ -160,6 +162,14 @@ class JobSpec(Strict):
     @model_validator(mode="after")
     def check_secrets(self) -> Self:
         check_uses(self.secrets, self.environment)
+        return self
+
+    @model_validator(mode="after")
+    def check_image_secret(self) -> Self:
+        if self.image_secret is not None:
+            check_name(self.image_secret)
+            if "/" not in (self.image or ""):
+                raise ValueError("image_secret is for an image of a registry: name that as image")
         return self
 
     @model_validator(mode="after")
@@ -190,6 +200,12 @@ class JobSpec(Strict):
                 f" {ARGUMENTS_BYTES} are allowed"
             )
         return self
+
+
+def secret_names(spec: JobSpec) -> tuple[str, ...]:
+    """All that it needs of its owner's, each once."""
+    image = () if spec.image_secret is None else (spec.image_secret,)
+    return tuple(dict.fromkeys([*(use.name for use in spec.secrets), *image]))
 
 
 def read_spec(values: dict[str, Any]) -> JobSpec:

@@ -66,6 +66,7 @@ class Leftovers:
         self._repositories = (f"{REPOSITORY}:", *([f"{registry}/"] if registry else []))
         self._engine = engine
         self._worker = worker
+        self.work = work
         self.owner = owner_of(worker, work)
         self._uses = work / "images"
         self._rule = rule

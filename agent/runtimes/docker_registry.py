@@ -15,6 +15,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from agent.runtimes.docker_engine import EngineError
+from agent.runtimes.protocol import CannotPrepare
+from schemas.reason import Reason
+from schemas.spec import JobSpec
 
 REGISTRY = re.compile(
     r"^(?=[^/]*[.:]|localhost(?:/|$))[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[0-9]{1,5})?"
@@ -70,9 +73,9 @@ class Logins:
 
         Raises ``BadCredentials``.
         """
-        host = host_of(image) or self.default
-        login = (given or {}).get(host) or self._all().get(host)
-        return login.header(host) if login else NOBODY
+        host = host_of(image)
+        login = (given or {}).get(host) or self._all().get(host or self.default)
+        return login.header(host or self.default) if login else NOBODY
 
     def _all(self) -> dict[str, Login]:
         if self._file is None:
@@ -116,6 +119,17 @@ def login_of(text: str) -> Login:
     if not colon or not user or not password:
         raise ValueError("a login is written USER:PASSWORD")
     return Login(user, password)
+
+
+def image_logins(spec: JobSpec, login: str) -> dict[str, Login]:
+    """Of the job's own image and no other; raises ``CannotPrepare``."""
+    if not login or spec.image is None:
+        return {}
+    try:
+        return {host_of(spec.image): login_of(login)}
+    except ValueError as error:
+        words = f"secret {spec.image_secret}: {error}"
+        raise CannotPrepare(words, Reason.SECRET_UNAVAILABLE) from error
 
 
 def host_in(address: str) -> str:

@@ -35,6 +35,7 @@ from schemas.secret import (
     SetSecret,
     check_name,
 )
+from schemas.spec import secret_names
 from services.secrets.config import SecretsConfig
 from services.secrets.store import Store
 
@@ -192,7 +193,7 @@ def check_grant(record: Record, asked: OpenSecret, worker: str) -> None:
     held = record.id == asked.job and record.state.held
     if not held or not record.granted(asked.attempt, asked.nonce, worker):
         raise refused("not_granted", f"attempt {asked.attempt} of {asked.job} is superseded", 403)
-    if asked.name not in {use.name for use in record.spec.secrets}:
+    if asked.name not in secret_names(record.spec):
         raise refused(
             "not_granted", f"{asked.job} does not name a secret {asked.name[:120]!r}", 403
         )

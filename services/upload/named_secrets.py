@@ -9,7 +9,7 @@ from bus.connection import Bus
 from schemas.problem import Problem
 from schemas.secret import ListSecrets, SecretList
 from schemas.secret_names import is_secret
-from schemas.spec import JobSpec
+from schemas.spec import JobSpec, secret_names
 from services.upload.refusals import BadBundle
 
 NEAR = 3
@@ -32,12 +32,13 @@ class NoSuchSecret(BadBundle):
 
 async def check_secrets(bus: Bus, owner: str, spec: JobSpec) -> None:
     """Nobody is asked where the job names none. Raises ``NoSuchSecret`` and ``BusError``."""
-    if not spec.secrets:
+    names = secret_names(spec)
+    if not names:
         return
     subject = subjects.request("secrets", "list")
     found = await bus.request(subject, ListSecrets(owner=owner), SecretList)
     known = [one.name for one in found.secrets]
-    missing = next((use.name for use in spec.secrets if use.name not in known), None)
+    missing = next((name for name in names if name not in known), None)
     if missing is not None:
         raise NoSuchSecret(
             f"{owner} has no secret {missing};"

@@ -2,63 +2,34 @@
 
 from __future__ import annotations
 
-import contextlib
-import shutil
-import socket
 import subprocess
-import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from agent.runtimes import docker_registry
 from agent.runtimes.protocol import CannotPrepare
 from schemas.reason import Reason
+from schemas.stream import Stream
 
 from .conftest import BASE, Bundle
+from .registry_tools import NOT_HERE, Registry, docker, free_address
 
 pytestmark = [
     pytest.mark.docker,
-    pytest.mark.skipif(
-        shutil.which("docker-registry") is None or shutil.which("docker") is None,
-        reason="docker-registry and the docker command are not here",
-    ),
+    pytest.mark.skipif(NOT_HERE, reason="docker-registry and the docker command are not here"),
 ]
-
-
-def docker(*words: str) -> str:
-    done = subprocess.run(["docker", *words], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
 
 
 @pytest.fixture
 def registry(tmp_path: Path) -> Iterator[str]:
     """Where it listens."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    config = tmp_path / "registry.yml"
-    config.write_text(
-        f"version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {tmp_path / 'registry'}\n"
-        f"http:\n  addr: {address}\n"
-    )
-    server = subprocess.Popen(
-        ["docker-registry", "serve", str(config)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    host, _, port = address.partition(":")
-    deadline = time.monotonic() + 20
-    while True:
-        with contextlib.suppress(OSError), socket.create_connection((host, int(port)), 1):
-            break
-        assert time.monotonic() < deadline, "the registry does not listen"
-        time.sleep(0.05)
-    yield address
-    server.terminate()
-    server.wait(10)
+    made = Registry(tmp_path / "registry", free_address("127.0.0.1"))
+    made.start()
+    yield made.address
+    made.stop()
 
 
 class Pushed:
@@ -108,12 +79,16 @@ async def test_a_job_names_its_image_by_digest_and_runs_again_on_the_same_one(
     assert (await by_digest.run()).code == 0
 
 
-async def test_a_registry_that_is_down_is_the_reason(bundle: Bundle) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        gone = f"127.0.0.1:{free.getsockname()[1]}"
+async def test_a_registry_that_is_down_is_asked_again_and_then_the_reason(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(docker_registry, "PAUSES", (0.1, 0.1))
+    gone = free_address("127.0.0.1")
     attempt = bundle({"main.py": "print(1)"}, image=f"{gone}/base:1")
     with pytest.raises(CannotPrepare) as caught:
         await attempt.prepare()
     assert caught.value.reason is Reason.IMAGE_UNAVAILABLE
-    assert gone in str(caught.value)
+    assert "connection refused" in str(caught.value)
+    said = attempt.text(Stream.STOKER)
+    assert said.count(f"{gone} does not answer: ") == 2
+    assert "asking again in 0.1 s" in said

@@ -1,0 +1,148 @@
+"""Workers that share environments through a registry with TLS and a password."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from agent.runtimes import docker_registry
+from agent.runtimes.docker_container import owner_of
+from agent.runtimes.docker_engine import Engine
+from agent.runtimes.docker_environment import Bases
+from agent.runtimes.docker_images import BuildLimits, image_name
+from agent.runtimes.docker_runtime import DockerConfig, DockerRuntime
+from bus.connection import Bus
+from schemas.environments import EnvironmentEntry, Phase
+from schemas.stream import Stream
+from services.environments.config import EnvironmentsConfig
+from services.environments.service import run
+from services.environments.shelf import Shelf
+
+from .conftest import BASE, PATIENCE, remove_images
+from .registry_tools import CANNOT_TRUST, Registry, guarded_registry, logins
+from .test_shared_environments import TEMPLATE, Machine, ran
+
+pytestmark = [
+    pytest.mark.docker,
+    pytest.mark.skipif(CANNOT_TRUST, reason="no docker-registry that the engine could trust"),
+]
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[Registry]:
+    with guarded_registry(tmp_path / "registry") as made:
+        yield made
+
+
+class Pool:
+    """Makes workers that know the registry, and one that does not know the password."""
+
+    def __init__(self, bus: Bus, folder: Path, registry: Registry) -> None:
+        self.registry = registry
+        self._bus = bus
+        self._folder = folder
+        self._template = folder / "install.sh"
+        self._template.write_text(TEMPLATE.format(mark=uuid.uuid4()))
+        self.stack = contextlib.AsyncExitStack()
+
+    async def join(self, name: str, password: str | None = None) -> Machine:
+        work = self._folder / name
+        work.mkdir()
+        given = {} if password is None else {"password": password}
+        config = DockerConfig(
+            bases=Bases(image=BASE, template=self._template),
+            builds=BuildLimits(seconds=PATIENCE),
+            registry=f"{self.registry.address}/environments",
+            registry_credentials=logins(work / "logins", self.registry.address, **given),
+        )
+        runtime = DockerRuntime(work, name, config)
+        await runtime.open()
+        self.stack.push_async_callback(runtime.close)
+        self.stack.push_async_callback(asyncio.to_thread, remove_images, owner_of(name, work))
+        await self.stack.enter_async_context(runtime.shared(self._bus))
+        return Machine(name, runtime, work, self._bus)
+
+    async def shared(self, key: str, number: int) -> EnvironmentEntry:
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                entry = await Shelf(self._bus).entry("default", key)
+                if entry and entry.phase is Phase.READY and entry.number == number:
+                    return entry
+                await asyncio.sleep(0.1)
+
+
+@pytest.fixture
+async def pool(bus: Bus, tmp_path: Path, registry: Registry) -> AsyncIterator[Pool]:
+    serving = asyncio.ensure_future(run(bus, EnvironmentsConfig(nudge_every=0.5)))
+    made = Pool(bus, tmp_path, registry)
+    async with made.stack:
+        yield made
+    serving.cancel()
+    await asyncio.wait([serving])
+
+
+def names(engine: Engine, key: str) -> list[str]:
+    """All that the engine calls it."""
+    found = engine.image(image_name(key)) or {}
+    return [*(found.get("RepoTags") or ()), *(found.get("RepoDigests") or ())]
+
+
+def remove(engine: Engine, key: str) -> None:
+    engine.call("DELETE", f"/images/{image_name(key)}", {"force": 1})
+    query = {"filters": json.dumps({"label": [f"stoker.environment={key}"]})}
+    assert not engine.call("GET", "/images/json", query)
+
+
+async def test_what_one_worker_pushes_another_pulls_and_builds_again_where_it_cannot(
+    pool: Pool, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(docker_registry, "PAUSES", (0.1, 0.1))
+    one, two = await pool.join("m1"), await pool.join("m2")
+    stranger = await pool.join("m3", password="another")
+    first = await (await one.attempt("j1", {})).prepare()
+    key = first.environment.key
+    entry = await pool.shared(key, 1)
+    assert entry.image is not None
+    at = pool.registry.address
+    assert entry.image.reference.startswith(f"{at}/environments/default@sha256:")
+    assert await asyncio.to_thread(names, engine, key) == [image_name(key)]
+
+    await asyncio.to_thread(remove, engine, key)
+    attempt = await two.attempt("j2", {})
+    prepared = await attempt.prepare()
+    assert f"fetching it from {at}: m1 built it" in attempt.text(Stream.STOKER)
+    assert prepared.environment.image == first.environment.image
+    assert (await ran(attempt, prepared)).code == 0
+    assert await asyncio.to_thread(names, engine, key) == [image_name(key)]
+    await two.runtime.discard(attempt.folder)
+
+    # What it cannot have it builds, and as it cannot push either, the others get it another way.
+    await asyncio.to_thread(remove, engine, key)
+    attempt = await stranger.attempt("j3", {})
+    await attempt.prepare()
+    said = attempt.text(Stream.STOKER)
+    assert "what m1 shared cannot be used" in said
+    assert "no basic auth credentials" in said or "unauthorized" in said
+    entry = await pool.shared(key, 2)
+    assert entry.image is not None
+    assert (entry.worker, entry.image.reference) == ("m3", "")
+
+    pool.registry.stop()
+    await asyncio.to_thread(remove, engine, key)
+    attempt = await two.attempt("j4", {})
+    await attempt.prepare()
+    assert "fetching it: m3 built it" in attempt.text(Stream.STOKER)
+    # A build while the registry is away is shared through the object store.
+    other = await (await one.attempt("j5", {"requirements.txt": "six\n# more\n"})).prepare()
+    entry = await pool.shared(other.environment.key, 1)
+    assert entry.image is not None
+    assert entry.image.reference == ""
+    assert await asyncio.to_thread(names, engine, other.environment.key) == [
+        image_name(other.environment.key)
+    ]
