@@ -14,18 +14,29 @@ from functools import partial
 
 from agent.bundles import Bundles, NoBundle
 from agent.checkpoint_rounds import AttemptCheckpoints
+from agent.data import Data
+from agent.data_rules import Place
 from agent.flood import Bound
 from agent.folder import AttemptFolder, read_if_there, write_atomic
 from agent.handing import NONE
 from agent.last_rounds import LastRounds
 from agent.loop_intake import LoopIntake
+from agent.mlflow.tracking import Tracking
 from agent.opening import NoSecret, opened
 from agent.output_plan import Rhythm
 from agent.output_rounds import AttemptOutputs, with_outputs
+from agent.packages import Kept, PackageList
 from agent.quoting import with_quote
 from agent.redact import Needles
 from agent.reports import Reporter, end_report
-from agent.runtimes.protocol import CannotPrepare, Exit, Preparation, Prepared, Runtime
+from agent.runtimes.protocol import (
+    CannotPrepare,
+    Exit,
+    Output,
+    Preparation,
+    Prepared,
+    Runtime,
+)
 from agent.runtimes.shim_runtime import shim_died
 from agent.ship import Shipper
 from agent.spool import SpoolWriter
@@ -62,8 +73,10 @@ class Machine:
     worker: str
     runtime: Runtime
     bundles: Bundles
+    data: Data
     rhythm: Rhythm = field(default_factory=Rhythm)
     """Of their outputs."""
+    kept: Kept = field(default_factory=Kept)
 
 
 class AttemptRun:
@@ -85,12 +98,14 @@ class AttemptRun:
         self._on_free = on_free
         self._adopted = adopted
         self._reporter = Reporter(machine.bus, machine.worker, grant)
+        self._packages = PackageList(machine.bus, machine.worker, machine.kept, self._reporter)
         self._shipper = Shipper(
             machine.bus, grant.job, grant.attempt, machine.worker, folder.spool, resume=adopted
         )
         its = (machine.bus, machine.worker, grant, folder, machine.rhythm)
         self.outputs = AttemptOutputs(*its)
         self.checkpoints = AttemptCheckpoints(*its, self._say)
+        self._tracking = Tracking(machine, grant, folder, self._say)
         self._timers: list[asyncio.TimerHandle] = []
         self._preparing: asyncio.Task[Prepared | Exception] | None = None
         self._stop: tuple[float, Reason] | None = None
@@ -106,8 +121,9 @@ class AttemptRun:
             shipping = tasks.create_task(self._shipper.run())
             report = await self._ended()
             self._on_free()
+            self._tracking.stop()
             self._shipper.finish(self.log_end)
-            report = await self._with_outputs(report)
+            report = await self._packages.named_in(await self._with_outputs(report))
             report = await with_quote(report, self.folder.spool)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(FLUSH_SECONDS):
@@ -199,7 +215,7 @@ class AttemptRun:
         prepared = preparing.result()
         if isinstance(prepared, Exception):
             raise prepared
-        self._reporter.environment = prepared.environment
+        self._packages.begin(self._tasks, self.grant, prepared)
         self.phase = "running"
         await self._machine.runtime.start(
             self.folder, prepared.launch, self._on_news, self._secrets
@@ -266,7 +282,9 @@ class AttemptRun:
             )
             await self._machine.bundles.copy(self.grant, self.folder.job)
             resumes = await self.checkpoints.restored(output)
-            preparation = Preparation(self.grant, self.folder, self._machine.worker, resumes)
+            login = self._secrets.image_login
+            preparation = Preparation(self.grant, self.folder, self._machine.worker, resumes, login)
+            preparation = replace(preparation, data=await self._data(output))
             return await self._machine.runtime.prepare(preparation, output)
         except Exception as error:
             return error
@@ -274,6 +292,16 @@ class AttemptRun:
             building.cancel()
             if intake is not None:
                 intake.close()
+
+    async def _data(self, output: Output) -> tuple[Place, ...]:
+        """What comes of it is in the log while it comes: some take an hour."""
+
+        def say(text: str) -> None:
+            output(Stream.STOKER, f"[stoker] {text}\n".encode())
+            self._shipper.news()
+
+        known = {**self.grant.spec.environment, **self._secrets.texts_by_variable()}
+        return await self._machine.data.places(self.folder.name, self.grant, known, say)
 
     async def _last_words(self, exit: Exit) -> int:
         """Why nothing ran, as the log's last line; the offset at which the log ends."""
@@ -310,6 +338,7 @@ class AttemptRun:
         started_at = self.started_at
         if started_at is not None:
             self._running_told = True
+            self._tasks.create_task(self._tracking.run(self._secrets))
             self._later(RUNNING_AFTER, lambda: self._tell(Fact.RUNNING, started_at))
 
     def _tell_building(self) -> None:

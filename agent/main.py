@@ -12,6 +12,7 @@ from pathlib import Path
 from agent.attempt import Machine
 from agent.bundles import Bundles
 from agent.config import AgentConfig
+from agent.data import Data
 from agent.leaving import Leaving
 from agent.renewing import renewing
 from agent.runtimes.dummy import DummyRuntime
@@ -47,7 +48,9 @@ async def run_agent(
             async with Bus.connect(bus_config) as bus, renewing(bus), runtime.shared(bus):
                 bundles = Bundles(bus, config.name, config.work / "bundles", config.bundle_cache)
                 log.info("%s takes %s jobs of pool %s", config.name, config.runtime, config.pool)
-                machine = Machine(bus, config.name, runtime, bundles, config.rhythm)
+                data = Data(bus, config.name, config.work / "data", config.data, config.disk)
+                await data.look()
+                machine = Machine(bus, config.name, runtime, bundles, data, config.rhythm)
                 await Worker(machine, config).run(leaving or Leaving())
         finally:
             await runtime.close()
@@ -66,11 +69,16 @@ def make_runtime(config: AgentConfig) -> Runtime:
 
 def docker_runtime(config: AgentConfig) -> Runtime:
     """Imports the engine's client only where it is used."""
+    from agent.runtimes.bases import TEMPLATE_PATH, Bases
     from agent.runtimes.docker_engine import SOCKET
-    from agent.runtimes.docker_environment import BASE, TEMPLATE_PATH, Bases
     from agent.runtimes.docker_runtime import DockerConfig, DockerRuntime
 
-    bases = Bases(config.base_image or BASE, config.template or TEMPLATE_PATH, config.dockerfiles)
+    bases = Bases(
+        config.base_image or "",
+        config.template or TEMPLATE_PATH,
+        config.dockerfiles,
+        config.gpu_base_image or "",
+    )
     docker = DockerConfig(
         config.engine or SOCKET,
         bases,
@@ -79,6 +87,8 @@ def docker_runtime(config: AgentConfig) -> Runtime:
         sandbox=config.sandbox,
         registry=config.registry,
         registry_credentials=config.registry_credentials,
+        package_cache=config.package_cache,
+        docker_command=config.docker_command,
     )
     return DockerRuntime(config.work, config.name, docker)
 

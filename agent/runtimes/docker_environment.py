@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from agent.runtimes.bases import TEMPLATE_PATH, is_pinned, pinned
+from agent.runtimes.bases import Bases as Bases
 from agent.runtimes.build_context import Place, files_context, folder_context
-from agent.runtimes.choice import DOCKERFILE, PLAIN, CannotRead, Choice, choose
+from agent.runtimes.choice import CONDA, DOCKERFILE, PLAIN, CannotRead, Choice, choose
 from agent.runtimes.docker_container import JOB_USER
-from agent.runtimes.docker_dockerfile import context_of, read_needs
+from agent.runtimes.docker_dockerfile import context_of, may_keep, read_needs
 from agent.runtimes.docker_images import Build, Images, say
-from agent.runtimes.docker_install import FOLDER, SCRIPT, Install
+from agent.runtimes.docker_install import FOLDER, MICROMAMBA, SCRIPT, Install
+from agent.runtimes.docker_listing import Listings
+from agent.runtimes.docker_programs import ImagePrograms
+from agent.runtimes.docker_registry import Login
 from agent.runtimes.docker_sharing import Make, Sharing, Wanted
 from agent.runtimes.docker_threads import Threads
 from agent.runtimes.environment_key import (
@@ -31,34 +37,20 @@ from schemas.job import Environment
 from schemas.spec import JobSpec
 from schemas.worker import Grant
 
-TEMPLATE_PATH = Path(__file__).resolve().parents[2] / "deploy" / "job" / "install.sh"
 PACKAGES = Place(f"{FOLDER.lstrip('/')}/", JOB_USER)
-BASE = "python:{python}-slim"
 NO_DOCKERFILES = (
     "the bundle has a Dockerfile, and this pool builds none: name its packages in a"
     " requirements.txt, or an image with --image"
 )
-PYTHON = "3.12"
-"""Where the job does not ask for one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Bases:
-    """From what plain bundles are built."""
-
-    image: str = BASE
-    """A name, or a pattern with ``{python}`` in it."""
-    template: Path = TEMPLATE_PATH
-    """The script that installs their packages."""
-    dockerfiles: bool = True
-    """Whether bundles may bring a Dockerfile: building one gives it rights that no job has."""
-
-    def name(self, spec: JobSpec) -> str:
-        if spec.image:
-            return spec.image
-        return self.image.replace("{python}", spec.python or PYTHON)
-
-
+NO_CONDA = (
+    "the bundle has an environment.yml, and neither the image {image} nor this worker has"
+    " micromamba: name an image that has it with --image, install it on the worker, or name the"
+    " packages in a requirements.txt"
+)
+NO_PYTHON = (
+    "the image {image} has no Python: name one that has with --image, or bring a Dockerfile that"
+    " installs it"
+)
 REMEMBERED = 1024
 """Owners' jobs whose last environment is compared with the next one."""
 
@@ -70,6 +62,8 @@ class Wish:
     grant: Grant
     files: Path
     """The bundle's own."""
+    logins: Mapping[str, Login] = field(default_factory=dict)
+    """At registries, of the job's owner."""
 
     @property
     def spec(self) -> JobSpec:
@@ -83,6 +77,8 @@ class Ready:
     environment: Environment
     image: str
     own_command: bool = False
+    python: str = ""
+    """The name under which it has Python; empty where it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +97,24 @@ class Told:
         return f"{shown(self.recipe.key)} {state}: {self.choice.source}{on} ({self.choice.because})"
 
 
+@dataclass(frozen=True, slots=True)
+class Looks:
+    """At what is in the images of one engine."""
+
+    programs: ImagePrograms
+    listings: Listings
+
+
 class Environments:
     """Finds or makes the image for a bundle."""
 
     def __init__(
-        self, sharing: Sharing, threads: Threads, bases: Bases, network: Callable[[], str]
+        self,
+        sharing: Sharing,
+        threads: Threads,
+        bases: Bases,
+        looks: Looks,
+        network: Callable[[], str],
     ) -> None:
         """``network``: over which packages are installed; blocking."""
         self._sharing = sharing
@@ -113,58 +122,107 @@ class Environments:
         self._images: Images = sharing.images
         self._threads = threads
         self._bases = bases
+        self._looks = looks
         self._last: OrderedDict[tuple[str, str], Recipe] = OrderedDict()
 
     async def ready(self, wish: Wish, output: Output) -> Ready:
-        """Raises ``CannotPrepare``; says in the log what was chosen and why."""
+        """Raises ``CannotPrepare`` and ``EngineError``; says in the log what was chosen and why."""
         try:
             choice = await self._threads.run(choose, wish.files)
         except CannotRead as error:
             raise CannotPrepare(str(error)) from error
-        base = self._bases.name(wish.spec)
+        base = self._bases.name(wish.grant)
         if choice.source == DOCKERFILE:
             if not self._bases.dockerfiles:
                 raise CannotPrepare(NO_DOCKERFILES)
             return await self._own_dockerfile(wish, choice, base, output)
-        found = await self._images.pulled(base, output)
-        check_python(found, base, wish.spec.python)
+        found = await self._base(wish, base, output)
+        if choice.source == CONDA:
+            return await self._from_template(wish, choice, base, found, output)
+        await self._check_python(found, base, wish.spec.python)
         if choice.source == PLAIN:
             recipe = Recipe(PLAIN, {"the base image": base_of(found, base)})
             told = Told(choice, base, recipe, digest_of(found, base), python_of(found, None))
             say(output)(told.line("has nothing to build"))
-            return Ready(environment(told, True, found["Id"]), found["Id"])
+            return await self._with_python(environment(told, True, found["Id"]))
         return await self._from_template(wish, choice, base, found, output)
+
+    async def _base(self, wish: Wish, name: str, output: Output) -> dict[str, Any]:
+        """The one that the job found first, where it found one: a name may move."""
+        pin = wish.grant.pin
+        found = await self._images.find(name)
+        if found is None or not is_pinned(found, name, pin):
+            name = pinned(name, pin)
+            found = await self._images.pulled(name, output, wish.logins)
+        await self._images.private.check(found, name, wish.logins)
+        return found
+
+    async def _check_python(self, found: dict[str, Any], name: str, wanted: str | None) -> None:
+        programs = await self._threads.run(self._looks.programs.of, str(found["Id"]))
+        if not programs.python:
+            raise CannotPrepare(NO_PYTHON.format(image=name))
+        has = python_of(found, None) or programs.version
+        if wanted and has and not f"{has}.".startswith(f"{wanted}."):
+            raise CannotPrepare(
+                f"the job asks for Python {wanted}, but the image {name} has {has}; leave python"
+                " out or name another image"
+            )
+
+    async def _with_python(self, made: Environment) -> Ready:
+        image = made.image or ""
+        programs = await self._threads.run(self._looks.programs.of, image)
+        python = made.python or programs.version
+        told = made.model_copy(update={"python": python})
+        return Ready(told, image, python=programs.python)
 
     async def _from_template(
         self, wish: Wish, choice: Choice, base: str, found: dict[str, Any], output: Output
     ) -> Ready:
         script = await self._threads.run(self._bases.template.read_bytes)
+        by_conda = choice.source == CONDA
+        asked = wish.spec.python
         parts = {
             **contents(choice.files),
             "the base image": base_of(found, base),
-            "the Python version": python_of(found, wish.spec.python),
+            "the Python version": asked or "" if by_conda else python_of(found, asked),
             **contents({"the installation script": script}),
         }
         files = {**choice.files, SCRIPT: script}
         if choice.whole:
             parts["the bundle"] = wish.grant.bundle
-            context = partial(folder_context, wish.files, files, PACKAGES)
-        else:
-            context = partial(files_context, files, PACKAGES)
         recipe = Recipe(choice.source, parts)
-        told = Told(choice, base, recipe, digest_of(found, base), python_of(found, None))
+        python = "" if by_conda else python_of(found, None)
+        told = Told(choice, base, recipe, digest_of(found, base), python)
 
         async def install(heard: Output) -> None:
+            conda = await self._micromamba(found, base) if by_conda else {}
             network = await self._threads.run(self._network)
-            wanted = Install(told.recipe.key, found, context, network)
+            whole = wish.files if choice.whole else None
+            context = partial(packages_context, {**files, **conda}, whole)
+            key = told.recipe.key
+            cache = None
+            if self._bases.template == TEMPLATE_PATH:
+                base_id = str(found["Id"])
+                cache = await self._images.cache(choice.source, choice.files, base_id)
+            wanted = Install(key, found, context, network, choice.source, asked or "", cache)
             await self._images.install(wanted, heard)
 
         layers = tuple(found.get("RootFS", {}).get("Layers") or ())
         return await self._made(wish, told, install, layers, output)
 
+    async def _micromamba(self, found: dict[str, Any], base: str) -> dict[str, bytes]:
+        """This worker's, where the image has nothing of the kind; raises ``CannotPrepare``."""
+        if await self._threads.run(self._looks.programs.has_conda, str(found["Id"])):
+            return {}
+        own = await self._threads.run(shutil.which, "micromamba")
+        if own is None:
+            raise CannotPrepare(NO_CONDA.format(image=base))
+        return {MICROMAMBA: await self._threads.run(Path(own).read_bytes)}
+
     async def _own_dockerfile(self, wish: Wish, choice: Choice, base: str, output: Output) -> Ready:
         text = await self._threads.run((wish.files / DOCKERFILE).read_bytes)
         asks_base = b"BASE" in text
+        kept = may_keep(text)
         parts: dict[str, str] = {}
         arguments: dict[str, str] = {}
         digest = ""
@@ -173,14 +231,23 @@ class Environments:
         if asks_base:
             images["BASE"] = base
         for argument, image in sorted(images.items()):
-            found = await self._images.pulled(image, output)
+            own = argument == "BASE"
+            if own:
+                found = await self._base(wish, image, output)
+            else:
+                found = await self._images.pulled(image, output, wish.logins)
+                await self._images.private.check(found, image, wish.logins)
             parts[f"the image {image}"] = base_of(found, image)
-            if argument == "BASE":
+            if own:
                 arguments["BASE"] = str(found["Id"])
                 digest = digest_of(found, image)
             if found["Config"].get("OnBuild"):
                 # Its own steps may copy whatever they like.
                 needs = None
+                kept = True
+        if kept:
+            # Of its owner's earlier builds it finds what they left: so it is that owner's alone.
+            parts["the owner"] = wish.grant.owner
         context = await self._threads.run(context_of, wish.files, wish.grant.bundle, needs)
         told = Told(
             choice,
@@ -188,10 +255,9 @@ class Environments:
             Recipe(DOCKERFILE, {**parts, **context.parts}),
             digest,
         )
-        build = Build(told.recipe.key, context.tar, DOCKERFILE, arguments)
+        build = Build(told.recipe.key, context.tar, DOCKERFILE, arguments, wish.grant.owner)
         ready = await self._made(wish, told, partial(self._images.build, build), (), output)
-        own = not (wish.files / wish.spec.entry).is_file()
-        return Ready(ready.environment, ready.image, own)
+        return replace(ready, own_command=not (wish.files / wish.spec.entry).is_file())
 
     async def _made(
         self, wish: Wish, told: Told, make: Make, layers: tuple[str, ...], output: Output
@@ -207,9 +273,19 @@ class Environments:
             missing = f"is not here yet ({why})" if why else "is not here yet"
             say(output)(told.line("cached" if cached else missing))
 
-        wanted = Wanted(told.recipe.key, wish.grant, make, layers, tell)
+        built = False
+
+        async def making(heard: Output) -> None:
+            nonlocal built
+            await make(heard)
+            built = True
+
+        wanted = Wanted(told.recipe.key, wish.grant, making, layers, tell)
         image, cached = await self._sharing.made(wanted, output)
-        return Ready(environment(told, cached, image), image)
+        if built:
+            # A job that runs for days is to show them from its first minute on.
+            await self._looks.listings.of(image)
+        return await self._with_python(environment(told, cached, image))
 
 
 def environment(told: Told, cached: bool, image: str) -> Environment:
@@ -224,14 +300,8 @@ def environment(told: Told, cached: bool, image: str) -> Environment:
     )
 
 
-def check_python(image: dict[str, Any], name: str, wanted: str | None) -> None:
-    """Where an image says which Python it has, the job's wish is held against it."""
-    variables = dict(
-        entry.split("=", 1) for entry in image["Config"].get("Env") or () if "=" in entry
-    )
-    has = variables.get("PYTHON_VERSION", "")
-    if wanted and has and not f"{has}.".startswith(f"{wanted}."):
-        raise CannotPrepare(
-            f"the job asks for Python {wanted}, but the image {name} has {has}; leave python out"
-            " or name another image"
-        )
+def packages_context(files: Mapping[str, bytes], bundle: Path | None) -> Iterable[bytes]:
+    """``bundle``: where all of it is needed."""
+    if bundle is None:
+        return files_context(files, PACKAGES)
+    return folder_context(bundle, files, PACKAGES)

@@ -6,25 +6,36 @@ import asyncio
 import contextlib
 import json
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 from agent.runtimes.docker_container import OWNER
 from agent.runtimes.docker_engine import Engine, EngineError, Query, out_of_space
 from agent.runtimes.docker_follow import Work, follow, plain, write
-from agent.runtimes.docker_install import Failed, Install, Installer, Limits, TooMuch
+from agent.runtimes.docker_install import (
+    Failed,
+    Install,
+    Installer,
+    Limits,
+    NeedsBuild,
+    TooMuch,
+)
 from agent.runtimes.docker_leftovers import ENVIRONMENT, REPOSITORY, Leftovers
 from agent.runtimes.docker_making import Makings
+from agent.runtimes.docker_packages import Cache, Packages
+from agent.runtimes.docker_private import Private
 from agent.runtimes.docker_registry import (
     BadCredentials,
+    Login,
     Logins,
     explained,
     host_of,
     persisted,
 )
 from agent.runtimes.docker_threads import Threads
+from agent.runtimes.failing_lines import FailingLines
 from agent.runtimes.protocol import CannotPrepare, Output
 from schemas.reason import Reason
 from schemas.stream import Stream
@@ -34,11 +45,10 @@ AT_ONE_TIME = 2
 CPU_PERIOD = 100_000
 STEP = re.compile(r"^Step \d+/\d+ : ([A-Z]+)")
 LAYER = re.compile(r"^ ---> ([0-9a-f]{12})$")
-LONGEST = 64 << 10
-"""Bytes of a line without an end that are remembered."""
-COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 Say = Callable[[str], None]
+Given = Mapping[str, Login]
+"""Host to login."""
 BuildKit = Callable[["Build", "BuildLimits", Output], Awaitable[bool]]
 """Builds it, or says that it cannot. Raises ``CannotPrepare``."""
 
@@ -84,14 +94,20 @@ class Images:
         self._installer = Installer(engine, threads, limits, sandbox)
         self._turns = asyncio.Semaphore(AT_ONE_TIME)
         self.makings = Makings()
+        self.private = Private(engine, threads, self.logins, leftovers.work / "private")
+        self.packages: Packages | None = None
+        """None: no download is kept."""
         self.buildkit: BuildKit | None = None
         """None: the engine's classic builder builds."""
 
     async def find(self, name: str) -> dict[str, Any] | None:
         return await self._threads.run(self._engine.image, name)
 
-    async def pulled(self, name: str, output: Output) -> dict[str, Any]:
-        """The image of that name, pulled where it is not there; raises ``CannotPrepare``."""
+    async def pulled(self, name: str, output: Output, given: Given | None = None) -> dict[str, Any]:
+        """The image of that name, pulled where it is not there; raises ``CannotPrepare``.
+
+        ``given``: the job's own logins. Whether it may use what is there, ``private`` says.
+        """
         found = await self.find(name)
         if found is not None:
             return found
@@ -100,8 +116,10 @@ class Images:
             if found is None:
                 async with self._turn(heard):
                     say(output)(f"pulling {name}")
-                    await self._pull(name, heard)
+                    await self._pull(name, heard, given)
                 found = await self.find(name)
+                if found is not None and given and host_of(name) in given:
+                    await self.private.note(str(found["Id"]))
         if found is None:
             raise CannotPrepare(
                 f"the image {name} was pulled and is gone", Reason.IMAGE_UNAVAILABLE
@@ -119,6 +137,12 @@ class Images:
         async with self._turn(output):
             await self._install(install, output)
 
+    async def cache(self, source: str, files: Mapping[str, bytes], base: str) -> Cache | None:
+        """What was downloaded before for that base image; None where nothing is kept of it."""
+        if self.packages is None:
+            return None
+        return await self._threads.run(self.packages.cache, source, files, base)
+
     async def load(self, archive: Callable[[], Iterable[bytes]]) -> None:
         """What another engine made, as a tar. Raises ``EngineError``."""
         await self.follow(Work("/images/load", {"quiet": 1}, archive()), lambda message: None)
@@ -135,10 +159,10 @@ class Images:
         async with self._turns:
             yield
 
-    async def _pull(self, name: str, output: Output) -> None:
+    async def _pull(self, name: str, output: Output, given: Given | None) -> None:
         host = host_of(name)
         try:
-            await persisted(partial(self.pull, name, output), say(output), host)
+            await persisted(partial(self.pull, name, output, given), say(output), host)
         except BadCredentials as error:
             raise CannotPrepare(str(error), Reason.IMAGE_UNAVAILABLE) from error
         except EngineError as error:
@@ -148,12 +172,12 @@ class Images:
             reason = Reason.DISK_FULL if full else Reason.IMAGE_UNAVAILABLE
             raise CannotPrepare(detail, reason) from error
 
-    async def pull(self, name: str, output: Output) -> None:
+    async def pull(self, name: str, output: Output, given: Given | None = None) -> None:
         """Raises ``EngineError`` and ``BadCredentials``."""
         query: dict[str, str | int] = {"fromImage": name}
         if ":" not in name.rsplit("/", 1)[-1]:
             query["tag"] = "latest"
-        headers = await self._threads.run(self.logins.header, name)
+        headers = await self._threads.run(self.logins.header, name, given)
         work = Work("/images/create", query, headers=headers)
         await self.follow(work, lambda message: write(output, plain(message)))
 
@@ -179,8 +203,14 @@ class Images:
     async def _install(self, install: Install, output: Output) -> None:
         heard = Heard(output)
         name, labels = image_name(install.key), self.labels(install.key)
+        run = partial(self._installer.run, name=name, labels=labels, hear=heard.take)
         try:
-            await self._installer.run(install, name, labels, heard.take)
+            async with self.packages.bounded() if self.packages else contextlib.nullcontext():
+                try:
+                    await run(install)
+                except NeedsBuild:
+                    say(output)("a package has to be built: beginning anew, keeping no download")
+                    await run(read_only(install))
         except TooMuch as error:
             raise CannotPrepare(str(error), Reason.BUILD_FAILED) from error
         except (Failed, EngineError) as error:
@@ -207,6 +237,10 @@ class Images:
         }
 
 
+def read_only(install: Install) -> Install:
+    return replace(install, cache=install.cache.read_only() if install.cache else None)
+
+
 def image_name(key: str) -> str:
     return f"{REPOSITORY}:{key}"
 
@@ -221,28 +255,25 @@ class Heard:
     def __init__(self, output: Output) -> None:
         self._output = output
         self._own_layers = False
-        self._rest = b""
-        self.error = ""
-        """The line that says why it failed: the last that begins like pip's errors."""
+        self._failing = FailingLines()
         self.layer = ""
         """The last layer that was made so far; empty once the image is whole."""
+
+    @property
+    def error(self) -> str:
+        """The line that says why it failed; empty where none does."""
+        return self._failing.end()
 
     def take(self, data: bytes) -> None:
         """Of a program's output, cut anywhere."""
         self._output(Stream.BUILD, data)
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        self._rest = self._rest[-LONGEST:]
-        for line in lines:
-            text = COLOUR.sub("", line.decode("utf-8", "replace"))
-            if text.lstrip().startswith("ERROR:"):
-                self.error = text.strip().removeprefix("ERROR:").strip()
+        self._failing.take(data)
 
     def hear(self, text: str) -> None:
         write(self._output, text)
-        for line in COLOUR.sub("", text).splitlines():
-            if line.lstrip().startswith("ERROR:"):
-                self.error = line.strip().removeprefix("ERROR:").strip()
-            elif line.startswith("Successfully built"):
+        self._failing.take(text.encode())
+        for line in text.splitlines():
+            if line.startswith("Successfully built"):
                 self.layer = ""
             elif step := STEP.match(line):
                 self._own_layers = step[1] != "FROM"

@@ -15,18 +15,25 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from agent.runtimes.choice import CONDA
 from agent.runtimes.docker_container import INSTALLS, JOB_USER, OWNER, hardened, ulimit
 from agent.runtimes.docker_engine import Body, Engine, EngineError, Link, Query
 from agent.runtimes.docker_launch import READ_BYTES, Frames, listen
+from agent.runtimes.docker_packages import Cache
+from agent.runtimes.docker_programs import DEFAULT_PATH
 from agent.runtimes.docker_threads import Threads
 
 FOLDER = "/opt/stoker"
 SCRIPT = ".install.sh"
 """Its name among the requirements, which may have an ``install.sh`` of their own."""
+MICROMAMBA = ".micromamba"
+"""The worker's own, where the base image has none and an environment.yml needs it."""
 PROGRAMS = f"{FOLDER}/env/bin"
 PIDS = 1024
 LOOK_EVERY = 5.0
 """Seconds between two looks at how much was installed: the engine measures all of it each time."""
+NEEDS_BUILD = 75
+"""Exit code of the script where pip may not start what builds a package."""
 OUT_OF_MEMORY = 137
 """128 + SIGKILL, as a shell tells it."""
 
@@ -54,10 +61,20 @@ class Install:
     context: Callable[[], Iterable[bytes]]
     """A tar of ``/opt/stoker``, the script included, owned by the job's user."""
     network: str
+    source: str
+    """The file of the bundle that says what to install; the script is called with its name."""
+    python: str = ""
+    """The version that the job asks for."""
+    cache: Cache | None = None
+    """What was downloaded before."""
 
 
 class Failed(Exception):
     """The script failed: its output says why, and the message how it ended."""
+
+
+class NeedsBuild(Failed):
+    """A package has to be built, which may not be done where downloads are kept."""
 
 
 class TooMuch(Failed):
@@ -73,7 +90,7 @@ def settings(install: Install, limits: Limits, labels: dict[str, str]) -> dict[s
         "User": f"{JOB_USER}:{JOB_USER}",
         "WorkingDir": FOLDER,
         "Entrypoint": ["sh", f"{FOLDER}/{SCRIPT}"],
-        "Cmd": [],
+        "Cmd": [install.source, install.python],
         "Labels": labels,
         "AttachStdout": True,
         "AttachStderr": True,
@@ -81,6 +98,7 @@ def settings(install: Install, limits: Limits, labels: dict[str, str]) -> dict[s
         "HostConfig": {
             **host,
             "NetworkMode": install.network,
+            "Mounts": [install.cache.mount()] if install.cache else [],
             "Ulimits": [*host["Ulimits"], ulimit("fsize", limits.disk)],
         },
     }
@@ -91,11 +109,9 @@ def image_config(install: Install) -> dict[str, Any]:
     config = dict(install.base["Config"])
     variables = dict(entry.partition("=")[::2] for entry in config.get("Env") or ())
     variables["PATH"] = f"{PROGRAMS}:{variables.get('PATH') or DEFAULT_PATH}"
+    if install.source == CONDA:
+        variables["CONDA_PREFIX"] = f"{FOLDER}/env"
     return {**config, "Env": [f"{name}={value}" for name, value in variables.items()]}
-
-
-DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-"""The engine's, for an image that names none."""
 
 
 class Installer:
@@ -130,7 +146,7 @@ class Installer:
                 await self._call(
                     "PUT", f"/containers/{container}/archive", {"path": "/"}, install.context()
                 )
-                await self._follow(container, hear)
+                await self._follow(container, hear, install.cache)
                 await self._commit(container, name, install, labels)
         except TimeoutError as error:
             seconds = f"{self._limits.seconds:g} s"
@@ -138,7 +154,9 @@ class Installer:
         finally:
             await asyncio.shield(self._drop(creating, container))
 
-    async def _follow(self, container: str, hear: Callable[[bytes], None]) -> None:
+    async def _follow(
+        self, container: str, hear: Callable[[bytes], None], cache: Cache | None
+    ) -> None:
         attached, waiting = (self._engine.link(self._limits.seconds) for _ in range(2))
         try:
             answer = await self._threads.run(listen, attached, waiting, container, "next-exit")
@@ -157,7 +175,7 @@ class Installer:
         finally:
             attached.close()
             waiting.close()
-        await self._judge(container)
+        await self._judge(container, cache)
 
     async def _look(self, container: str) -> None:
         """Raises ``Failed`` where it left more than it may."""
@@ -167,13 +185,15 @@ class Installer:
                 most = self._limits.disk >> 20
                 raise TooMuch(f"it installed more than the {most} MiB that an environment may have")
 
-    async def _judge(self, container: str) -> None:
+    async def _judge(self, container: str, cache: Cache | None) -> None:
         await self._look(container)
         state = (await self._call("GET", f"/containers/{container}/json"))["State"]
         code = int(state["ExitCode"])
         if state.get("OOMKilled") or code == OUT_OF_MEMORY:
             most = self._limits.memory >> 20
             raise TooMuch(f"installing needed more than the {most} MiB that it may use")
+        if code == NEEDS_BUILD and cache is not None and cache.writable:
+            raise NeedsBuild("a package has to be built")
         if code != 0:
             raise Failed(f"it ended with exit code {code}")
 

@@ -9,35 +9,43 @@ import math
 import os
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from socket import socket
 
+from agent.data_places import make_mount_points
 from agent.environments import Fleet
 from agent.folder import AttemptFolder
+from agent.runtimes.docker_config import DockerConfig as DockerConfig
 from agent.runtimes.docker_container import (
     CHECKPOINTS,
     FULL,
     JOB_USER,
-    NETWORKS,
     OUTPUTS,
     STOP,
     owner_of,
 )
-from agent.runtimes.docker_engine import SOCKET, Engine, EngineError
-from agent.runtimes.docker_environment import Bases, Environments, Ready, Wish
-from agent.runtimes.docker_images import BuildLimits, Images
+from agent.runtimes.docker_engine import Engine, EngineError
+from agent.runtimes.docker_environment import Environments, Looks, Ready, Wish
 from agent.runtimes.docker_leftovers import Leftovers
+from agent.runtimes.docker_listing import Listings
+from agent.runtimes.docker_meter import container_meter
 from agent.runtimes.docker_network import NoNetwork, Outbound
 from agent.runtimes.docker_pipes import make_pipes
 from agent.runtimes.docker_pool_registry import PoolRegistry
-from agent.runtimes.docker_registry import Logins, host_in
+from agent.runtimes.docker_programs import ImagePrograms
+from agent.runtimes.docker_provision import new_images
+from agent.runtimes.docker_registry import host_in, image_logins
 from agent.runtimes.docker_sharing import Sharing
-from agent.runtimes.docker_shell import Shells, command_of, shares_kernel
+from agent.runtimes.docker_shell import command_of, shares_kernel
 from agent.runtimes.docker_sibling import SiblingHosts, misplaced, own_container
 from agent.runtimes.docker_threads import Threads
+from agent.runtimes.docker_tracking import ContainerTracking
 from agent.runtimes.program import Places, limits_of, make_places, program_environment
 from agent.runtimes.protocol import CannotPrepare, Launch, Output, Preparation, Prepared
 from agent.runtimes.shim_runtime import HostProcess, ShimRuntime, start_local_host
+from agent.runtimes.usage import Meter
 from agent.shares import Shares
 from agent.surplus import Rule
 from bus.connection import Bus
@@ -50,28 +58,13 @@ HOME = "/tmp"
 """Of the container, where it is a memory file system of the job's own."""
 PLACES = Places(OUTPUTS, CHECKPOINTS, STOP, HOME)
 CHECK_SECONDS = 5.0
+NO_PYTHON_FOR = (
+    "the image of the bundle's Dockerfile has no Python to run {entry} with: install one in it, or"
+    " leave {entry} out of the bundle and name an ENTRYPOINT"
+)
 NO_SHELL = "the image has no /bin/sh, through which a container is given its secrets"
 LIVES_ON_SECONDS = 2.0
 """How long it is believed that containers outlive their engine: a restart may change it."""
-
-
-@dataclass(frozen=True, slots=True)
-class DockerConfig:
-    """The engine, and what plain bundles are built from."""
-
-    engine: str = SOCKET
-    """Path of its socket, or a ``unix://`` address."""
-    bases: Bases = field(default_factory=Bases)
-    builds: BuildLimits = field(default_factory=BuildLimits)
-    networks: tuple[str, ...] = tuple(NETWORKS)
-    """Those that a job may ask for."""
-    install_network: str = "outbound"
-    """Over which packages are installed; ``full`` where ``outbound`` cannot be had."""
-    sandbox: str = ""
-    """The engine's name of what runs the containers, such as ``runsc``; empty for its default."""
-    registry: str = ""
-    """``HOST/PATH`` through which the workers of the pool share environments."""
-    registry_credentials: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,30 +91,32 @@ class DockerRuntime(ShimRuntime):
         self._threads = Threads()
         rule = Rule(kept=config.builds.kept)
         self._leftovers = Leftovers(self._engine, worker, work, rule, config.registry)
-        self._logins = Logins(config.registry_credentials)
         self._networks = config.networks
         self._sandbox = config.sandbox
         self._outbound = Outbound(self._engine)
-        images = Images(
-            self._engine,
-            self._threads,
-            config.builds,
-            self._leftovers,
-            config.sandbox,
-            self._logins,
-        )
+        images = new_images(self._engine, self._threads, self._leftovers, work, config)
+        self._logins = images.logins
         self._install_network = config.install_network
         self._sharing = Sharing(self._engine, self._threads, images, self._leftovers, work)
         if config.registry:
             self._sharing.registry = PoolRegistry(
                 config.registry, self._engine, self._threads, images
             )
+        owner = owner_of(worker, work)
+        self._programs = ImagePrograms(self._engine, owner)
+        self._listings = Listings(
+            self._engine, self._threads, self._programs, owner, work / "listings"
+        )
         self._environments = Environments(
-            self._sharing, self._threads, config.bases, self._network_of_installs
+            self._sharing,
+            self._threads,
+            config.bases,
+            Looks(self._programs, self._listings),
+            self._network_of_installs,
         )
         self._siblings: SiblingHosts | None = None
-        self._shells = Shells(self._engine, owner_of(worker, work))
         self._shares_kernel = False
+        self._tracking = ContainerTracking(self._engine)
         self._lives_on = Remembered(self._ask_whether_containers_live_on, LIVES_ON_SECONDS)
         self._cpus = 0.0
         self._root: Path | None = None
@@ -163,17 +158,19 @@ class DockerRuntime(ShimRuntime):
 
     async def prepare(self, preparation: Preparation, output: Output) -> Prepared:
         grant, folder = preparation.grant, preparation.folder
-        wish = Wish(grant, folder.job)
+        wish = Wish(grant, folder.job, image_logins(grant.spec, preparation.image_login))
         try:
             await self._threads.run(self._check_network, grant.spec.network)
             ready = await self._environments.ready(wish, output)
             start = await self._threads.run(self._start_of, ready, grant.spec)
         except EngineError as error:
             raise CannotPrepare(str(error), Reason.AGENT_ERROR) from error
+        await self._threads.run(make_mount_points, folder, preparation.data)
         await self._threads.run(hand_over, folder)
         if start.pipes:
             await self._threads.run(make_pipes, folder.path, job_user())
-        return Prepared(ready.environment, self._launch(preparation, ready, start))
+        packages = partial(self._listings.of, ready.image)
+        return Prepared(ready.environment, self._launch(preparation, ready, start), packages)
 
     async def clean(self, wanted: int) -> int:
         removed = await super().clean(wanted)
@@ -191,6 +188,9 @@ class DockerRuntime(ShimRuntime):
     async def close(self) -> None:
         await super().close()
         self._threads.close()
+
+    def _meter_of(self, identity: str) -> Meter | None:
+        return container_meter(self._engine, identity)
 
     def _network_of_installs(self) -> str:
         try:
@@ -224,6 +224,7 @@ class DockerRuntime(ShimRuntime):
         # What a sandbox has for a kernel is another one.
         self._shares_kernel = not self._sandbox and shares_kernel(info)
         own = own_container(self._engine)
+        self._tracking.look(same_kernel=self._shares_kernel, in_container=own is not None)
         if own is None:
             return None
         self._siblings = SiblingHosts(self._engine, self._threads, own, self._worker, self._work)
@@ -233,15 +234,22 @@ class DockerRuntime(ShimRuntime):
         """Where they go with their engine, pipes past it would cost every job and save nothing."""
         return bool(self._engine.call("GET", "/info", timeout=CHECK_SECONDS)["LiveRestoreEnabled"])
 
+    async def _listen(self, folder: AttemptFolder, port: int) -> socket:
+        return await self._threads.run(self._tracking.listen, folder, port)
+
     async def _new_shim_host(self, fifo: Path, runtime: str) -> HostProcess:
         start = self._siblings.start if self._siblings else start_local_host
         return await start(fifo, runtime)
 
     def _start_of(self, ready: Ready, spec: JobSpec) -> Start:
-        command = spec.arguments if ready.own_command else ("python", spec.entry, *spec.arguments)
-        if spec.secrets and not self._shells.surely(ready.image):
+        if not ready.own_command and not ready.python:
+            raise CannotPrepare(NO_PYTHON_FOR.format(entry=spec.entry))
+        python = (ready.python, spec.entry, *spec.arguments)
+        command = spec.arguments if ready.own_command else python
+        if spec.secrets and not self._programs.of(ready.image).shell:
             raise CannotPrepare(NO_SHELL, Reason.SECRET_UNAVAILABLE)
-        pipes = self._shares_kernel and self._lives_on.answer() and self._shells.has(ready.image)
+        has_shell = self._programs.has_shell
+        pipes = self._shares_kernel and self._lives_on.answer() and has_shell(ready.image)
         if not pipes and not spec.secrets:
             return Start(command)
         if ready.own_command:
@@ -261,7 +269,9 @@ class DockerRuntime(ShimRuntime):
             worker=preparation.worker,
             folder=str(preparation.folder.path),
             command=start.command,
-            environment=program_environment(preparation, {}, PLACES),
+            environment=program_environment(
+                preparation, self._tracking.variables(grant, OUTPUTS), PLACES
+            ),
             limits=limits_of(grant),
             network=spec.network,
             secrets=bool(spec.secrets),
@@ -272,7 +282,9 @@ class DockerRuntime(ShimRuntime):
                 "own_command": ready.own_command,
                 "cpus": self._cpus,
                 "pipes": start.pipes,
+                "tracking": self._tracking.port(grant),
                 "sandbox": self._sandbox,
+                "data": [(str(one.source), one.mount.path) for one in preparation.data],
                 "secret_files": any(use.file for use in spec.secrets),
             },
         )

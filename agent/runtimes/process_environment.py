@@ -7,14 +7,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import hashlib
-import importlib.util
 import logging
 import os
 import platform
 import shutil
-import sys
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -24,7 +23,17 @@ import psutil
 
 from agent.caches import COMPLETE, clean
 from agent.commands import run_command
-from agent.runtimes.choice import Choice
+from agent.runtimes.choice import CONDA, Choice
+from agent.runtimes.failing_lines import FailingLines
+from agent.runtimes.listing import LIST
+from agent.runtimes.process_build import (
+    TOOLS,
+    UV_CACHE,
+    Command,
+    Interpreter,
+    build_commands,
+    home_of,
+)
 from agent.runtimes.protocol import CannotPrepare, Output
 from agent.surplus import Rule
 from agent.written import written
@@ -34,16 +43,11 @@ from schemas.stream import Stream
 log = logging.getLogger(__name__)
 
 BUILD_SECONDS = 3600.0
+LIST_SECONDS = 30.0
+PACKAGES = "packages.txt"
 ENVIRONMENTS_KEPT = 32
 LITTLE_SPACE = 32 << 20
 """Bytes free below which a failed build is put down to the full disk."""
-
-
-@dataclass(frozen=True, slots=True)
-class Interpreter:
-    path: str
-    version: str
-    """``3.11``"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +57,20 @@ class Built:
     cached: bool
 
     @property
+    def home(self) -> Path:
+        """Where its ``bin`` is."""
+        return home_of(self.path)
+
+    @property
     def python(self) -> Path:
-        return self.path / "bin" / "python"
+        return self.home / "bin" / "python"
+
+    async def packages(self) -> str:
+        """As they were listed when it was built; empty where nobody knows."""
+        try:
+            return await asyncio.to_thread((self.path / PACKAGES).read_text)
+        except (OSError, UnicodeDecodeError):
+            return ""
 
 
 class Environments:
@@ -95,8 +111,11 @@ class Environments:
             await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
             path.mkdir(mode=0o755, parents=True)
             sources = await asyncio.to_thread(lay_out, path, choice, bundle)
-            for command in build_commands(path, interpreter, bool(choice.files)):
+            for command in build_commands(path, interpreter, choice):
                 await self._run(command, sources, output)
+            await self._list(path)
+            for folder in (TOOLS, UV_CACHE):
+                await asyncio.to_thread(shutil.rmtree, path / folder, ignore_errors=True)
             (path / COMPLETE).touch()
         except OSError as error:
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
@@ -106,19 +125,32 @@ class Environments:
             if not (path / COMPLETE).exists():
                 await asyncio.shield(asyncio.to_thread(shutil.rmtree, path, ignore_errors=True))
 
-    async def _run(self, command: list[str], cwd: Path, output: Output) -> None:
+    async def _list(self, path: Path) -> None:
+        """What is installed in it now, for whoever wants to run the job again."""
+        printed = bytearray()
+        python = str(home_of(path) / "bin" / "python")
+        with contextlib.suppress(TimeoutError):
+            words = [python, "-W", "ignore", "-c", LIST]
+            if await run_command(words, path, printed.extend, LIST_SECONDS) == 0:
+                (path / PACKAGES).write_bytes(bytes(printed))
+
+    async def _run(self, command: Command, cwd: Path, output: Output) -> None:
+        failing = FailingLines()
+
+        def hear(data: bytes) -> None:
+            output(Stream.BUILD, data)
+            failing.take(data)
+
         try:
-            code = await run_command(
-                command, cwd, lambda data: output(Stream.BUILD, data), BUILD_SECONDS
-            )
+            code = await run_command(command.words, cwd, hear, BUILD_SECONDS)
         except TimeoutError as error:
             raise CannotPrepare(f"the build took longer than {BUILD_SECONDS:g} s") from error
         if code == 0:
             return
         if shutil.disk_usage(self._root).free < LITTLE_SPACE:
             raise CannotPrepare("the disk of the worker is full", Reason.DISK_FULL)
-        name = "pip" if "install" in command else "venv"
-        raise CannotPrepare(f"{name} ended with exit code {code}: see the build's output above")
+        unknown = f"{command.name} ended with exit code {code}: see the build's output above"
+        raise CannotPrepare(failing.end() or unknown)
 
     async def clean(self, in_use: set[str], wanted: int) -> int:
         """The longest unused go, for their number, their age or their size; how many went."""
@@ -162,7 +194,8 @@ def used(path: Path) -> bool:
 
 def environment_key(choice: Choice, interpreter: Interpreter, digest: str) -> str:
     parts = hashlib.sha256()
-    for text in (interpreter.path, interpreter.version, platform.machine()):
+    asked = (interpreter.asked,) if choice.source == CONDA and interpreter.asked else ()
+    for text in (interpreter.path, interpreter.version, platform.machine(), *asked):
         parts.update(text.encode() + b"\0")
     for name, data in sorted(choice.files.items()):
         parts.update(f"{name}\0{len(data)}\0".encode() + data)
@@ -181,20 +214,3 @@ def lay_out(path: Path, choice: Choice, bundle: Path) -> Path:
         (sources / name).parent.mkdir(parents=True, exist_ok=True)
         (sources / name).write_bytes(data)
     return sources
-
-
-def build_commands(path: Path, interpreter: Interpreter, packages: bool) -> list[list[str]]:
-    """pip of the agent's own interpreter installs into the other one, where there is a pip."""
-    own_pip = importlib.util.find_spec("pip") is not None
-    bare = ["--without-pip"] if own_pip or not packages else []
-    commands = [[interpreter.path, "-m", "venv", *bare, str(path)]]
-    if packages:
-        python = str(path / "bin" / "python")
-        pip = (
-            [sys.executable, "-m", "pip", "--python", python] if own_pip else [python, "-m", "pip"]
-        )
-        # Compiling all of it takes longer than the download; what is imported compiles itself.
-        options = ["--no-input", "--disable-pip-version-check", "--progress-bar", "off"]
-        options.append("--no-compile")
-        commands.append([*pip, "install", *options, "-r", "requirements.txt"])
-    return commands

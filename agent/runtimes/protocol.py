@@ -5,7 +5,7 @@ The shim's half imports nothing heavy at run time: it is loaded into the shim ho
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -18,8 +18,11 @@ from schemas.stream import Stream
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
+    from socket import socket
 
+    from agent.data_rules import Place
     from agent.folder import AttemptFolder
+    from agent.runtimes.usage import Meter
     from bus.connection import Bus
     from schemas.job import Environment
     from schemas.worker import Grant
@@ -246,6 +249,10 @@ class Preparation:
     worker: str
     resumes: bool = False
     """Whether the folder of checkpoints holds what an attempt before it left."""
+    image_login: str = field(default="", repr=False)
+    """``USER:PASSWORD`` at the registry of the job's image."""
+    data: tuple[Place, ...] = ()
+    """What the job is to find, where it lies on this machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +261,8 @@ class Prepared:
 
     environment: Environment
     launch: Launch
+    packages: Callable[[], Awaitable[str]] | None = None
+    """Tells later what is installed in it, as ``pip freeze`` would; empty where nobody can say."""
 
 
 class Runtime(Protocol):
@@ -296,6 +305,12 @@ class Runtime(Protocol):
     def started_at(self, folder: AttemptFolder) -> float | None:
         """Unix seconds at which the program started, None where it has not yet."""
 
+    async def listen(self, folder: AttemptFolder) -> socket | None:
+        """On the address that its environment names for what it tracks; the caller closes it.
+
+        None where it names none. Called once, after the start. Raises ``OSError``.
+        """
+
     async def wait(self, folder: AttemptFolder) -> Exit:
         """Cancellable, repeatable. An exit whose program or shim vanished is ``agent_error``."""
 
@@ -304,6 +319,9 @@ class Runtime(Protocol):
 
     async def say(self, folder: AttemptFolder, words: str) -> None:
         """A line of Stoker's own in the log of a program that runs; lost where it does not."""
+
+    def meter(self, folder: AttemptFolder) -> Meter | None:
+        """Of the attempt's program while it runs; None where it cannot be measured. Blocking."""
 
     async def discard(self, folder: AttemptFolder) -> None:
         """Removes what the attempt left outside of its folder."""

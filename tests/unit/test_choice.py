@@ -93,3 +93,76 @@ def test_a_context_is_the_whole_bundle_with_the_template_on_top(tmp_path: Path) 
         found = archive.extractfile("deep/x.bin")
         assert found is not None
         assert found.read() == b"x" * 1000
+
+
+LOCK = "version = 1\nrequires-python = '>=3.9'\n"
+ROOT = "[[package]]\nname = 'x'\nversion = '1'\nsource = { virtual = '.' }\n"
+SIX = "[[package]]\nname = 'six'\nversion = '1.17.0'\nsource = { registry = 'https://i/simple' }\n"
+MEMBER = "[[package]]\nname = 'y'\nversion = '1'\nsource = { editable = 'packages/y' }\n"
+BESIDE = "[[package]]\nname = 'z'\nversion = '1'\nsource = { directory = '../z' }\n"
+PROJECT = "[project]\nname = 'x'\nversion = '1'\ndependencies = ['six']\n"
+
+
+def test_a_lock_wins_over_requirements_and_says_so(tmp_path: Path) -> None:
+    made = bundle(tmp_path, uv_lock=LOCK + ROOT + SIX, pyproject_toml=PROJECT)
+    bundle(made, requirements_txt="attrs\n", environment_yml="dependencies: [python]\n")
+    choice = choose(made)
+    assert (choice.source, sorted(choice.files)) == ("uv.lock", ["pyproject.toml", "uv.lock"])
+    assert not choice.whole
+    assert "requirements.txt and environment.yml are not used" in choice.because
+
+
+@pytest.mark.parametrize(
+    ("packages", "source", "whole"),
+    [(ROOT, "python", False), (ROOT + SIX, "uv.lock", False), (SIX + MEMBER, "uv.lock", True)],
+    ids=["itself", "packages", "members"],
+)
+def test_what_a_lock_needs_of_the_bundle(
+    tmp_path: Path, packages: str, source: str, whole: bool
+) -> None:
+    project = PROJECT if source != "python" else "[project]\nname = 'x'\n"
+    choice = choose(bundle(tmp_path, uv_lock=LOCK + packages, pyproject_toml=project))
+    assert (choice.source, choice.whole) == (source, whole)
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({"uv_lock": LOCK + SIX}, "send both"),
+        ({"uv_lock": "[[", "pyproject_toml": PROJECT}, "uv.lock cannot be read"),
+        ({"uv_lock": "package = [1]", "pyproject_toml": PROJECT}, "uv.lock cannot be read"),
+        ({"uv_lock": LOCK + BESIDE, "pyproject_toml": PROJECT}, "outside of the bundle"),
+    ],
+    ids=["alone", "torn", "odd", "outside"],
+)
+def test_a_lock_that_cannot_be_used_is_said(
+    tmp_path: Path, files: dict[str, str], words: str
+) -> None:
+    with pytest.raises(CannotRead, match=words):
+        choose(bundle(tmp_path, **files))
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "whole"),
+    [
+        ("environment_yml", "  - six", False),
+        ("environment_yaml", "      - six==1.17.0", False),
+        ("environment_yml", "      - -r requirements.txt", True),
+        ("environment_yml", "      - '-e .'", True),
+        ("environment_yml", "      - ./wheels/x.whl", True),
+        ("environment_yml", "      - .", True),
+    ],
+)
+def test_an_environment_yml_is_used_before_a_project(
+    tmp_path: Path, name: str, line: str, whole: bool
+) -> None:
+    text = f"dependencies:\n  - python=3.12\n  - pip:\n{line}\n"
+    choice = choose(bundle(tmp_path, **{name: text}, pyproject_toml=PROJECT))
+    assert (choice.source, choice.whole) == ("environment.yml", whole)
+    assert choice.files == {"environment.yml": text.encode()}
+
+
+def test_requirements_win_over_an_environment_yml(tmp_path: Path) -> None:
+    choice = choose(bundle(tmp_path, requirements_txt="six", environment_yml="dependencies: []"))
+    assert choice.source == "requirements.txt"
+    assert choice.because.endswith("its environment.yml is not used")
