@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stoker.answers import current_attempt
 
+PACKAGES_SHOWN = 6
 CHANGED = {True: ", with changes that are not in it", False: "", None: ", changed or not: unknown"}
 
 
@@ -22,6 +23,7 @@ def made_of(record: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("image", chosen.get("image") or ""),
         ("built as", chosen.get("key") or ""),
         ("python", chosen.get("python") or ""),
+        ("packages", packages_line(again.get("packages") or ())),
         ("runtime", attempt.get("runtime") or ""),
         ("seed", ", ".join(f"{name} {value}" for name, value in seeds)),
         ("variables", variables_line(record)),
@@ -30,6 +32,13 @@ def made_of(record: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("like", record.get("like") or ""),
         ("again with", again.get("command") or ""),
     ]
+
+
+def packages_line(packages: Sequence[str]) -> str:
+    """The first ones: all of them are many."""
+    more = len(packages) - PACKAGES_SHOWN
+    shown = ", ".join(packages[:PACKAGES_SHOWN])
+    return f"{shown} and {more} more (--json)" if more > 0 else shown
 
 
 def source_line(source: Mapping[str, Any] | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -72,7 +73,10 @@ def watched(page: Callable[[], JobPage]) -> None:
 
 def show(job: JobArgument = "last", as_json: AsJson = False, server: Server = None) -> None:
     """All about one job: state, reason, environment, timeline, and why it waits."""
-    found = one_job(Client(server), job)
+    client = Client(server)
+    found = one_job(client, job)
+    again = {**(found.raw.get("reproduce") or {}), "packages": client.packages(found.id)}
+    found = replace(found, raw={**found.raw, "reproduce": again})
     if as_json:
         return show_json({**found.raw, "explanation": found.explanation})
     console().print(job_page(found))
