@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from agent.output_scan import COUNTED, Found, Scan
 from schemas.outputs import MOST_BYTES, MOST_FILES, OutputFile
 
+APPENDED = "tfevents"
 UNITS = ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 
 
@@ -64,7 +65,7 @@ def plan(
         before = known.get(found.path)
         if before is not None and same(before.found, found):
             keep.append(before)
-        elif still is None or is_still(found, now, still):
+        elif still is None or appended_to(found.path) or is_still(found, now, still):
             read.append(found)
         elif before is not None:
             keep.append(before)
@@ -73,6 +74,16 @@ def plan(
 
 def same(one: Found, other: Found) -> bool:
     return (one.size, one.changed) == (other.size, other.changed)
+
+
+def appended_to(path: str) -> bool:
+    """Whether what lies there is whole at any time: event files of TensorBoard, whose curves would
+    else be seen when the program has stopped writing to them."""
+    return APPENDED in path.rpartition("/")[2]
+
+
+def grew(before: Found, after: Found) -> bool:
+    return before.changed[0] == after.changed[0] and after.size >= before.size
 
 
 def is_still(found: Found, now: float, still: float) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
-from agent.output_plan import Known, Limits, Plan, Rhythm, plan
+from agent.output_plan import Known, Limits, Plan, Rhythm, appended_to, grew, plan
 from agent.output_scan import Found, Scan, opened, scan
 from agent.output_window import Window
 from bus import subjects
@@ -182,7 +182,8 @@ class Sender:
                 left -= len(piece.data)
                 digests += piece.digest
                 await self._window.add(piece.digest, piece.data)
-            if Found.of(path, os.fstat(file)) != before:
+            after = Found.of(path, os.fstat(file))
+            if after != before and not (appended_to(path) and grew(before, after)):
                 raise Changing
         stored = OutputFile(
             path, before.size, before.mode, before.modified, whole.digest(), bytes(digests)

@@ -26,6 +26,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from socket import socket
 
 from agent.flood import Bound
 from agent.folder import AttemptFolder
@@ -43,6 +44,7 @@ from agent.runtimes.protocol import (
     Preparation,
     Prepared,
 )
+from agent.runtimes.usage import Meter
 from agent.spool import SpoolWriter
 from agent.stopping import tell_why
 from bus.connection import Bus
@@ -127,6 +129,9 @@ class DummyRuntime:
     async def hand_over(self, folder: AttemptFolder, secrets: Secrets) -> None:
         """Nothing of it outlives the agent."""
 
+    async def listen(self, folder: AttemptFolder) -> socket | None:
+        return None
+
     def started_at(self, folder: AttemptFolder) -> float | None:
         pretender = self._running.get(folder.name)
         return pretender.started_at if pretender else None
@@ -149,6 +154,9 @@ class DummyRuntime:
 
     async def say(self, folder: AttemptFolder, words: str) -> None:
         log.info("%s: %s", folder.name, words)
+
+    def meter(self, folder: AttemptFolder) -> Meter | None:
+        return None
 
     async def discard(self, folder: AttemptFolder) -> None:
         self._running.pop(folder.name, None)

@@ -14,12 +14,15 @@ import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from socket import socket
 from typing import Protocol
 
 from agent.folder import ENDED, PRINTED, AttemptFolder, Note
 from agent.handing import NONE, Secrets, make_fifo, open_to_hand
+from agent.mlflow.listening import listen_here
 from agent.runtimes.launchers import launcher
 from agent.runtimes.protocol import Exit, Launch, News
+from agent.runtimes.usage import Meter
 from agent.surplus import HOUR
 from bus.connection import Bus
 from schemas.reason import Reason
@@ -145,6 +148,14 @@ class ShimRuntime:
             watched.started_at = at
         return at
 
+    async def listen(self, folder: AttemptFolder) -> socket | None:
+        data = folder.read_notes().get(Note.LAUNCH)
+        port = Launch.unpack(data).details.get("tracking") if data else None
+        return None if port is None else await self._listen(folder, port)
+
+    async def _listen(self, folder: AttemptFolder, port: int) -> socket:
+        return listen_here(port)
+
     async def wait(self, folder: AttemptFolder) -> Exit:
         watched = self._watched.get(folder.name)
         while (data := folder.exit()) is None:
@@ -167,6 +178,14 @@ class ShimRuntime:
             text = base64.b64encode(words.encode()[:SAID_BYTES])
             with contextlib.suppress(OSError):
                 os.write(watched.control, b"say %s\n" % text)
+
+    def meter(self, folder: AttemptFolder) -> Meter | None:
+        started = folder.started()
+        return self._meter_of(str(started["identity"])) if started else None
+
+    def _meter_of(self, identity: str) -> Meter | None:
+        """Of a program, by what its shim calls it."""
+        return None
 
     async def discard(self, folder: AttemptFolder) -> None:
         watched = self._watched.pop(folder.name, None)

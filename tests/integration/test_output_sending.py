@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from agent import output_sender
 from agent.output_plan import Limits
 from bus import subjects
 from bus.connection import Bus
@@ -74,6 +76,26 @@ async def test_what_a_job_has_already_is_not_sent_again(case: Case) -> None:
     await sender.round(str(case.root), final=False)
     assert await case.chunks() == 4 + 1 + 1, "the new end, and the new manifest"
     assert (await case.texts())["longer.pt"] == data + b"more"
+
+
+@pytest.mark.parametrize(("name", "sent"), [("events.out.tfevents.1", True), ("log", False)])
+async def test_of_what_is_appended_to_all_the_time_event_files_alone_are_sent(
+    case: Case, monkeypatch: pytest.MonkeyPatch, name: str, sent: bool
+) -> None:
+    sender = case.sender(await case.attempt(1))
+    path = case.root / name
+    path.write_bytes(b"begin")
+    read = output_sender.read
+
+    def read_while_it_grows(file: int, size: int, whole: Any) -> output_sender.Piece:
+        with path.open("ab") as writer:
+            writer.write(b" and more")
+        return read(file, size, whole)
+
+    monkeypatch.setattr(output_sender, "read", read_while_it_grows)
+    manifest = await sender.round(str(case.root), final=True)
+    assert [file.path for file in manifest.files] == [name] * sent
+    assert (await case.texts()).get(name) == (b"begin" if sent else None)
 
 
 async def test_a_later_attempt_goes_on_with_what_an_earlier_one_sent(case: Case) -> None:

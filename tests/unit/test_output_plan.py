@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent.output_plan import Known, Limits, fitting, is_still, plan, told
+from agent.output_plan import Known, Limits, fitting, grew, is_still, plan, told
 from agent.output_rounds import end_of, with_outputs
 from agent.output_scan import Found, Scan
 from schemas.job import AttemptEnd, Fact, Reason
@@ -39,6 +39,16 @@ def test_a_file_is_still_when_nobody_wrote_to_it_lately(modified: float, still: 
 def test_while_the_program_runs_what_is_being_written_waits() -> None:
     planned = plan(scanned(file("old"), file("new", at=999.0)), {}, Limits(), NOW, 5.0)
     assert [one.path for one in planned.read] == ["old"]
+
+
+def test_an_event_file_does_not_wait_until_nobody_writes_to_it() -> None:
+    names = ("runs/events.out.tfevents.17.host", "tfevents/model.pt")
+    found = scanned(*(file(name, at=999.0) for name in names))
+    assert [one.path for one in plan(found, {}, Limits(), NOW, 5.0).read] == [names[0]]
+    before = file(names[0], size=10)
+    assert grew(before, file(names[0], size=12, at=999.0))
+    assert not grew(before, file(names[0], size=9))
+    assert not grew(before, file(names[0], size=12, inode=2))
 
 
 def test_what_is_being_written_anew_stays_as_it_was_stored() -> None:
