@@ -10,6 +10,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -23,6 +24,7 @@ from agent.keeper import Keeper
 from agent.lease import Lease, boot_time
 from agent.leaving import TELL_EVERY, Leaving, Left, Remaining, waits_for
 from agent.load import machine_load
+from agent.machine_samples import MachineSamples, Running
 from agent.outputs import Outputs
 from agent.slots import Slots, requirement_of
 from bus import subjects
@@ -93,6 +95,7 @@ class Worker:
         self._keeper = Keeper(self._bus, config.name, outputs)
         disks = Disks(config.work, machine.runtime.disk, config.disk)
         self._housekeeper = Housekeeper(config.work, machine, self._keeper, outputs, disks)
+        self._samples = MachineSamples(self._bus, config.name, self._measured)
         self._beat_now = asyncio.Event()
         self._idle = asyncio.Event()
         self._asked_to_drain = False
@@ -116,6 +119,7 @@ class Worker:
                 async with self._bus.subscribe(commands, self._on_command):
                     tasks.create_task(self._beats())
                     tasks.create_task(self._keeper.run())
+                    tasks.create_task(self._samples.run())
                     tasks.create_task(self._housekeeper.run(self._live))
                     self._adopt()
                     await leaving.drain.wait()
@@ -253,6 +257,14 @@ class Worker:
             log.warning("%s %s", self._config.name, why or "has room on its disk again")
             self._tune()
             self._beat_now.set()
+
+    def _measured(self) -> list[Running]:
+        runtime = self._machine.runtime
+        return [
+            Running(key, run.started_at, partial(runtime.meter, run.folder))
+            for key, run in self._runs.items()
+            if run.phase in ("running", "stopping") and run.started_at is not None
+        ]
 
     def _live(self) -> set[str]:
         return {run.folder.name for run in self._runs.values()}
