@@ -70,6 +70,12 @@ async def job_page(request: web.Request) -> web.Response:
     return response
 
 
+@aiohttp_jinja2.template("compare.html")
+async def compare_page(_request: web.Request) -> dict[str, Any]:
+    """Which jobs stands in the address; the page's script asks for each by itself."""
+    return {"page": "compare"}
+
+
 @aiohttp_jinja2.template("workers.html")
 async def workers_page(_request: web.Request) -> dict[str, Any]:
     return {"page": "workers"}

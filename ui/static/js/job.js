@@ -3,6 +3,7 @@ import { $, toast } from "./dom.js";
 import { ask, newKey } from "./api.js";
 import { reasonText } from "./format.js";
 import { currentOf, showAsked, showFacts, showHistory, showPhases, showQuote } from "./job_facts.js";
+import { JobCharts } from "./job_charts.js";
 import { bindKeys } from "./keys.js";
 import { Log } from "./log.js";
 import { tellNotes } from "./notes.js";
@@ -21,6 +22,7 @@ let asking = false;
 let quote = null; // the lines that say why it failed
 
 const outputs = new Outputs(id);
+const charts = new JobCharts(id);
 const log = new Log(id, (newest) => { job = newest; showJob(); });
 
 // ---- the job ----
@@ -37,6 +39,7 @@ function showJob() {
   showButtons();
   log.setJob(job);
   outputs.setJob(job);
+  charts.setJob(job);
   showPhases(job);
   showFacts(job);
   showAsked(job);

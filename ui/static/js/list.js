@@ -4,6 +4,7 @@ import { ask } from "./api.js";
 import { ago, count, duration, moment, now, reasonText } from "./format.js";
 import { maySubmit } from "./session.js";
 import { Socket } from "./socket.js";
+import { Sparks } from "./spark.js";
 
 const GROUPS = [
   ["all", []],
@@ -15,10 +16,13 @@ const GROUPS = [
 ];
 const { user } = document.body.dataset;
 const PAGE = 50;
+const MOST_CHOSEN = 10;
 const ENDED = new Set(["succeeded", "failed", "cancelled"]);
 
 export function startList() {
   const rows = new Map(); // job id to {job, element}
+  const chosen = new Set(); // ids of jobs that are to be compared
+  const sparks = new Sparks((id) => rows.get(id)?.element.querySelector(".curve").replaceChildren(...sparks.draw(id)), () => [...rows.values()].filter(({ job }) => job.state === "running").map(({ job }) => job.id));
   let group = "all";
   let text = "";
   let serial = 0;
@@ -62,6 +66,7 @@ export function startList() {
     $("older").hidden = !more;
     showCounts(answer.counts);
     showEmpty();
+    sparks.want(rows.keys());
   }
 
   function showCounts(counts) {
@@ -91,6 +96,7 @@ export function startList() {
     const known = rows.get(job.id);
     if (!fits(job)) { known?.element.remove(); rows.delete(job.id); return; }
     const element = row(job);
+    if (fresh && known && ENDED.has(job.state)) sparks.forget(job.id);
     if (known) known.element.replaceWith(element);
     else {
       const ids = [...rows.keys()];
@@ -105,11 +111,26 @@ export function startList() {
   function row(job) {
     const why = ENDED.has(job.state) && job.state !== "succeeded" ? reasonText(job.reason, job.exit_code, null, job.detail) : "";
     return h("tr", { "data-job": job.id },
-      h("td", { class: "state" }, chip(job.state)),
+      h("td", { class: "state" }, h("input", { type: "checkbox", class: "pick", "aria-label": `Compare ${job.name} ${job.id}`, title: "Choose for comparing (x)", checked: chosen.has(job.id), onchange: (event) => choosing(job.id, event.target) }), chip(job.state)),
       h("td", { class: "job" }, h("a", { class: "job-link", href: `/jobs/${job.id}` }, job.name), h("div", { class: "sub" }, h("span", { class: "mono" }, job.id), job.attempt > 1 ? ` · attempt ${job.attempt}` : "", job.owner !== user ? ` · by ${job.owner}` : "", job.pool !== "default" ? ` · pool ${job.pool}` : "", why ? ` · ${why}` : "")),
+      h("td", { class: "curve" }, ...sparks.draw(job.id)),
       h("td", { class: "worker-cell" }, job.worker ?? ""),
       h("td", { class: "submitted number", title: moment(job.submitted_at) }, ago(job.submitted_at)),
       h("td", { class: "took number" }, took(job)));
+  }
+
+  function choosing(id, box) {
+    if (box.checked && chosen.size === MOST_CHOSEN) { box.checked = false; say($("list-error"), `At most ${MOST_CHOSEN} jobs are compared.`); return; }
+    if (box.checked) chosen.add(id); else chosen.delete(id);
+    $("compare-jobs").hidden = !chosen.size;
+    $("compare-jobs").textContent = `Compare ${count(chosen.size, "job")}`;
+    $("compare-jobs").href = `/compare?${new URLSearchParams([...chosen].map((job) => ["job", job]))}`;
+  }
+
+  /** By a key: the job that has the focus. */
+  function pick() {
+    const box = document.activeElement?.closest("tr")?.querySelector(".pick");
+    box?.click();
   }
 
   const took = (job) => (job.started_at ? duration((job.ended_at ?? now()) - job.started_at) : "");
@@ -140,6 +161,7 @@ export function startList() {
     for (const job of frame.jobs) put(job, true);
     showEmpty();
     recount();
+    sparks.want(frame.jobs.filter(({ id, state }) => state === "running" && rows.has(id)).map(({ id }) => id));
   }
 
   function move(step) {
@@ -158,5 +180,5 @@ export function startList() {
   setInterval(refreshTimes, 1000);
   showCounts({});
   new Socket(() => "/api/v1/events/ws", { onText: onFrame, onState: (state) => say($("list-error"), state === "on" ? "" : "The list is not live right now; connecting again…") });
-  return { move };
+  return { move, pick };
 }

@@ -4,9 +4,11 @@ import { ask } from "./api.js";
 import { ago, bytes, count } from "./format.js";
 import { bindKeys } from "./keys.js";
 import { isAdmin } from "./session.js";
+import { WorkerCharts } from "./worker_charts.js";
 
 const EVERY = 2000;
 const HOT = 0.9;
+const charts = new WorkerCharts();
 let busy = false;
 
 async function refresh() {
@@ -29,9 +31,9 @@ function show(workers) {
   const bare = online.filter(({ beat }) => beat.runtime === "process").map(({ name }) => name);
   say($("no-sandbox"), bare.length ? `No sandbox on ${bare.join(", ")}: jobs run as plain processes there, with all the rights of the agent. Use Docker for code that you do not trust.` : "");
   const versions = new Set(online.map(({ beat }) => beat.version));
-  const focused = document.activeElement?.dataset?.drain;
+  const focused = document.activeElement?.dataset?.focus;
   $("workers").replaceChildren(...(workers.length ? workers.map((worker) => card(worker, versions.size > 1)) : [h("p", { class: "empty" }, "No worker yet. Jobs wait until one joins.")]));
-  if (focused) document.querySelector(`[data-drain="${CSS.escape(focused)}"]`)?.focus();
+  if (focused) document.querySelector(`[data-focus="${CSS.escape(focused)}"]`)?.focus();
 }
 
 function card({ name, online, drain, aside, heard_at: heard, beat }, drift) {
@@ -52,7 +54,14 @@ function card({ name, online, drain, aside, heard_at: heard, beat }, drift) {
     Object.keys(beat.labels).length ? h("div", { class: "labels" }, Object.entries(beat.labels).map(([key, value]) => h("span", { class: "label" }, value ? `${key}=${value}` : key))) : null,
     held.length ? h("ul", { class: "held", "aria-label": "Jobs that it holds" }, held.slice(0, 20).map(({ job, attempt, phase }) => h("li", {}, job ? h("a", { href: `/jobs/${job}`, class: "mono" }, job) : "somebody else's job", ` ${phase || "held"}${attempt > 1 ? `, attempt ${attempt}` : ""}`))) : null,
     held.length > 20 ? h("p", { class: "sub" }, `and ${held.length - 20} more`) : null,
-    !isAdmin() ? null : h("div", { class: "row" }, h("button", { type: "button", "data-drain": name, onclick: (event) => setDrain(name, !drain, event.target), title: drain ? "Take up new jobs again" : "Finish what it holds, take nothing new" }, drain ? "Take jobs again" : "Drain")));
+    h("div", { class: "row" },
+      h("button", { type: "button", "data-focus": `charts ${name}`, "aria-pressed": String(charts.shown === name), onclick: (event) => showCharts({ name, beat }, event.target) }, "Charts"),
+      !isAdmin() ? null : h("button", { type: "button", "data-drain": name, "data-focus": `drain ${name}`, onclick: (event) => setDrain(name, !drain, event.target), title: drain ? "Take up new jobs again" : "Finish what it holds, take nothing new" }, drain ? "Take jobs again" : "Drain")));
+}
+
+function showCharts(worker, button) {
+  if (charts.shown === worker.name) charts.close(); else charts.open(worker);
+  button.setAttribute("aria-pressed", String(charts.shown === worker.name));
 }
 
 const round = (value) => Math.round(value * 10) / 10;
