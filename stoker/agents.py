@@ -118,7 +118,7 @@ async def agent_config(flags: AgentFlags, work: Path) -> AgentConfig:
         engine=os.environ.get("DOCKER_HOST") or None,
         version=stoker.__version__,
         outputs=OutputBounds() if kept is None else OutputBounds(size=kept),
-        **({} if cached is None else {"package_cache": cached}),
+        package_cache=AgentConfig.package_cache if cached is None else cached,
         **flags.said(*POLICY),
     )
 
