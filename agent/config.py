@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 
+from agent.data_rules import DataRules
 from agent.disk import DiskBounds
 from agent.output_plan import Rhythm
 from agent.outputs import OutputBounds
@@ -64,6 +65,8 @@ class AgentConfig:
     """How much of what ended attempts wrote, and could not be sent, stays on the machine."""
     rhythm: Rhythm = field(default_factory=Rhythm)
     """When outputs are sent, and how long an end waits for them."""
+    data: DataRules = field(default_factory=DataRules)
+    """How much data is kept, and which lies elsewhere that jobs may have."""
     disk: DiskBounds = field(default_factory=DiskBounds)
     """What stays free."""
 

@@ -87,6 +87,7 @@ class Housekeeper:
             work, other = self._disks.wanted()
             removed = await self._machine.runtime.clean(other)
             removed += await self._machine.bundles.clean(work)
+            removed += await self._machine.data.clean(work)
             if removed:
                 log.info("%d things that nobody used lately were removed", removed)
             in_all += removed

@@ -230,6 +230,7 @@ class Worker:
             ),
             ends=tuple(key_of(run.grant) for run in runs if run.phase == "reporting"),
             claims=self._claims.open,
+            holds=self._machine.data.held,
         )
 
     def _stop(self, stops: Iterable[Stop]) -> None:
@@ -348,6 +349,7 @@ class Worker:
 
     def _begin(self, grant: Grant, folder: AttemptFolder, holder: object, *, adopted: bool) -> None:
         self._slots.take(holder, requirement_of(grant.spec))
+        self._machine.data.use(folder.name, grant)
         run = AttemptRun(self._machine, grant, folder, lambda: self._free(holder), adopted=adopted)
         self._runs[grant.job, grant.attempt] = run
         self._tasks.create_task(self._run(run))
@@ -359,6 +361,7 @@ class Worker:
             log.exception("%s", run.folder.name)
         finally:
             del self._runs[run.grant.job, run.grant.attempt]
+            self._machine.data.release(run.folder.name)
             self._idle.set()
             self._look_at_disk()
         if not run.superseded:
@@ -394,6 +397,6 @@ def make_folder(folder: AttemptFolder, grant: Grant) -> None:
 
 
 def make_folders(work: Path) -> None:
-    for name in ("attempts", "bundles", "environments", "hosts", "outputs"):
+    for name in ("attempts", "bundles", "data", "environments", "hosts", "outputs"):
         (work / name).mkdir(mode=0o755, parents=True, exist_ok=True)
     spread(work / "attempts")

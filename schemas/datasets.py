@@ -145,8 +145,8 @@ class AskTree(DataKey):
 
 class TreePart(Message):
     data: bytes = b""
-    size: int
-    """Bytes of the whole packed tree."""
+    parts: int
+    """How many there are of the packed tree."""
 
 
 class AskPieces(DataKey):

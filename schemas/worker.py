@@ -97,6 +97,8 @@ class Beat(Message):
     held: tuple[Held, ...] = ()
     ends: tuple[AttemptKey, ...] = ()
     """Ends that were not confirmed yet."""
+    holds: tuple[str, ...] = ()
+    """Data that lies there already: the start of each key, the last used first, and bounded."""
     claims: tuple[str, ...] = ()
     """Jobs that it asks for and has not been answered: a grant of one may be on its way."""
 

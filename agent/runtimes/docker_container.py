@@ -135,11 +135,17 @@ def mounts(launch: Launch) -> list[dict[str, Any]]:
         bind(f"{launch.folder}/checkpoints", CHECKPOINTS),
         {**bind(f"{launch.folder}/stop", STOP), "ReadOnly": True},
     ]
+    folders += [read_only(*pair) for pair in launch.details.get("data", ())]
     return [*folders, mount(launch)] if uses_pipes(launch) else folders
 
 
 def bind(source: str, target: str) -> dict[str, Any]:
     return {"Type": "bind", "Source": source, "Target": target}
+
+
+def read_only(source: str, target: str) -> dict[str, Any]:
+    """What lies mounted within it on the machine stays out."""
+    return {**bind(source, target), "ReadOnly": True, "BindOptions": {"NonRecursive": True}}
 
 
 def ulimit(name: str, value: int) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from agent.data_places import data_variables
 from agent.folder import AttemptFolder
 from agent.runtimes.protocol import Limits, Preparation
 from agent.stopping import STOP_FILE
@@ -22,11 +23,14 @@ class Places:
     stop: str
     """The folder in which it is told why it is being stopped."""
     home: str
+    job: str = ""
+    """Its own folder, where it runs in no container: what it reads is linked there."""
 
     @classmethod
     def here(cls, folder: AttemptFolder, home: str) -> Places:
         """Of a program that runs on the machine itself."""
-        return cls(str(folder.outputs), str(folder.checkpoints), str(folder.stop), home)
+        found = (str(folder.outputs), str(folder.checkpoints), str(folder.stop))
+        return cls(*found, home, str(folder.job))
 
 
 def make_places(folder: AttemptFolder) -> None:
@@ -53,6 +57,7 @@ def program_environment(
         "STOKER_OUTPUTS": places.outputs,
         "STOKER_CHECKPOINTS": places.checkpoints,
         "STOKER_STOP_FILE": f"{places.stop}/{STOP_FILE}",
+        **data_variables(grant.spec.data, places.job),
         **({"STOKER_RESUME": "1"} if preparation.resumes else {}),
         **grant.spec.environment,
     }

@@ -36,7 +36,7 @@ class Fetches:
             data = await self._library.store.chunk(scope_of(mount.owner), digest)
         except (NotFound, Corrupt) as error:
             raise lost(mount) from error
-        return TreePart(data=data, size=head.size)
+        return TreePart(data=data, parts=len(head.digests))
 
     async def _head(self, mount: DataMount) -> TreeHead:
         """Of a version that was not deleted since the job was submitted."""
