@@ -24,7 +24,9 @@ from bus.server import ServerConfig, answers, find_binary, write_config
 
 READY = 60.0
 STOKER = (sys.executable, "-m", "stoker")
-SERVICES = ("upload", "scheduler", "scheduler-2", "archive", "catalog", "ui")
+BESIDE = ("upload", "archive", "catalog", "outputs", "environments", "ui")
+"""Beside the schedulers."""
+SERVICES = ("scheduler", "scheduler-2", *BESIDE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +178,7 @@ async def start_all(house: House, port: int, nats_port: int, host: str) -> None:
             await asyncio.sleep(0.05)
     for name in ("scheduler", "scheduler-2")[: house.wish.schedulers]:
         house.start(service_part(house, name))
-    for name in ("upload", "archive", "catalog", "ui"):
+    for name in BESIDE:
         house.start(service_part(house, name, port))
     for worker in house.workers:
         house.start(worker_part(house, worker))

@@ -17,7 +17,7 @@ from bus.follow import follow
 from bus.link import BusConfig
 
 PROGRAM = """\
-import socket, sys, time
+import os, pathlib, socket, sys, time
 
 lines, burst, pause = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
 print("begun in", socket.gethostname(), flush=True)
@@ -26,6 +26,7 @@ for start in range(0, lines, burst):
     numbers = range(start, min(lines, start + burst))
     print("\\n".join(f"line {n} at {now:.3f}" for n in numbers), flush=True)
     time.sleep(pause)
+pathlib.Path(os.environ["STOKER_OUTPUTS"], "lines.txt").write_text(f"{lines}\\n")
 """
 LIVE = 7
 """Jobs that are live at one time."""

@@ -23,6 +23,7 @@ COLUMNS = (
     *("date", "commit", "seed", "rounds", "faults", "jobs", "attempts", "lines", "cancelled"),
     *("gave up", "jobs lost", "two winners", "wrong ends", "lines lost", "doubled"),
     *("containers left", "shims left", "ran twice", "in told gaps"),
+    "outputs lost",
 )
 HEADING = f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|\n"
 
@@ -43,7 +44,7 @@ class Run:
             time.strftime("%Y-%m-%d %H:%M"), commit(), self.seed, self.rounds,
             faults.told(self.faults), v.jobs, v.attempts, v.lines, v.cancelled, v.gave_up,
             v.lost, v.winners, v.wrong, v.lines_lost, v.lines_doubled, v.containers, v.shims,
-            v.twice, v.lines_told,
+            v.twice, v.lines_told, v.outputs,
         )  # fmt: skip
         return "| " + " | ".join(str(value) for value in values) + " |\n"
 
@@ -124,6 +125,7 @@ async def figures(rounds: int, seed: int, file: Path) -> list[Figure]:
         ("containers left behind", v.containers, ""),
         ("shims left behind", v.shims, ""),
         ("exclusive jobs that ran twice at one time", v.twice, ""),
+        ("jobs whose outputs are not there", v.outputs, ""),
     )
     return [
         Figure(f"{rounds} rounds: {name}", count, "", bar=0.0, note=told)

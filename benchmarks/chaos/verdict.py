@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
+import aiohttp
+
 from benchmarks.chaos.house import House
 from benchmarks.chaos.load import Asked, Load
 
@@ -46,6 +48,8 @@ class Verdict:
     shims: int = 0
     twice: int = 0
     """Exclusive jobs of which two attempts printed at one time."""
+    outputs: int = 0
+    """Jobs that succeeded and whose outputs are not what they wrote."""
     lines: int = 0
     troubles: list[str] = field(default_factory=list)
 
@@ -70,6 +74,7 @@ async def judged(house: House, load: Load) -> Verdict:
         judge_record(verdict, asked, record, load.ends.get(asked.id, {}))
         if record["state"] == "succeeded":
             judge_log(verdict, asked, record, await log_of(load, asked.id))
+            await judge_outputs(verdict, asked, record, load, give_up)
         if asked.exclusive and len(record["attempts"]) > 1:
             logs = [await log_of(load, asked.id, a["number"]) for a in record["attempts"]]
             judge_exclusive(verdict, asked, record, logs)
@@ -174,6 +179,26 @@ def judge_exclusive(
     if any(after[0] < before[1] for before, after in pairwise(printed)):
         verdict.twice += 1
         verdict.trouble(asked.id, f"exclusive, and two ran at one time: {printed}", record)
+
+
+async def judge_outputs(
+    verdict: Verdict, asked: Asked, record: dict[str, Any], load: Load, give_up: float
+) -> None:
+    """An end that did not wait for them says so, and the worker goes on sending."""
+    house, written = load.requests.house, f"{asked.lines}\n"
+    url = f"{house.url}/api/v1/jobs/{asked.id}/outputs/lines.txt?attempt={record['attempt']}"
+    while True:
+        try:
+            async with house.http.get(url) as answer:
+                found = await answer.text()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            found = repr(error)
+        if found == written or time.monotonic() > give_up:
+            break
+        await asyncio.sleep(0.5)
+    if found != written:
+        verdict.outputs += 1
+        verdict.trouble(asked.id, f"its outputs are {found[:200]!r}, not {written!r}", record)
 
 
 async def settle(house: House, verdict: Verdict) -> None:
