@@ -1,8 +1,8 @@
 """Which trees does somebody need, and is all that they name there?
 
 The bucket ``trees`` holds them under ``<scope>.<kind>.<id>``; a piece lives while one of them names
-it. A tree is written before its pieces are looked for, and they are looked for after every sweep that
-may not have seen it: what is ``whole`` stays so.
+it. A tree is written before its pieces are looked for, and they are looked for after every sweep
+that may not have seen it: what is ``whole`` stays so.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from bus.codec import decode, encode
 from bus.connection import Bus
 from bus.errors import Conflict, NotFound, Unanswered
 from bus.kv import Bucket, KeyValue
+from bus.link import backoff
 from schemas.message import Message
 from schemas.tree import StoredTree, Sweep, Tree, TreeHead
 
@@ -59,12 +60,15 @@ class Trees:
         Repeated, or done by two at one time, it comes to the same.
         """
         key = key_of(scope, kind, tree.id)
-        for _ in range(TRIES):
+        for attempt in range(TRIES):
             entry, stored = await self._entry(key)
             if stored is not None and stored.whole:
                 return []
             try:
-                revision = await self._write(key, StoredTree(head=head, at=now), entry)
+                if entry is not None and stored is not None and stored.head == head:
+                    revision = entry.revision  # of somebody who is at it, or died of it
+                else:
+                    revision = await self._write(key, StoredTree(head=head, at=now), entry)
                 await self._swept(scope)
                 digests = (*head.digests, *(digest for digest, _ in tree.each_piece()))
                 missing = await self._chunks.missing(scope, digests)
@@ -75,6 +79,7 @@ class Trees:
                 return []
             except Conflict:
                 log.info("%s is being kept by somebody else, too", key)
+                await asyncio.sleep(backoff(attempt, AGAIN))
         raise Conflict(f"{key} is written again and again")
 
     async def remove(self, scope: str, kind: str, tree: str) -> None:

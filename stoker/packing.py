@@ -58,7 +58,9 @@ class Plan:
 
     @property
     def biggest(self) -> list[File]:
-        return sorted(self.files, key=lambda one: (-one.size, one.name))[:BIGGEST]
+        """Those that make the bundle big."""
+        named = (one for one in self.files if one.size * 100 >= self.size)
+        return sorted(named, key=lambda one: (-one.size, one.name))[:BIGGEST]
 
     @property
     def warnings(self) -> list[str]:
