@@ -249,8 +249,6 @@ class Preparation:
     worker: str
     resumes: bool = False
     """Whether the folder of checkpoints holds what an attempt before it left."""
-    data: tuple[Place, ...] = ()
-    """What the job is to find, where it lies on this machine."""
     image_login: str = field(default="", repr=False)
     """``USER:PASSWORD`` at the registry of the job's image."""
     data: tuple[Place, ...] = ()
