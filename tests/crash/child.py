@@ -19,6 +19,8 @@ from services.archive.config import ArchiveConfig
 from services.archive.service import run as run_archive
 from services.catalog.service import CatalogConfig
 from services.catalog.service import run as run_catalog
+from services.metrics.config import MetricsConfig
+from services.metrics.service import run as run_metrics
 from services.people.config import PeopleConfig
 from services.people.service import run as run_people
 from services.scheduler.config import SchedulerConfig
@@ -53,6 +55,7 @@ SERVICES: dict[str, Callable[[Bus, dict[str, Any]], Awaitable[None]]] = {
     "archive": lambda bus, config: run_archive(bus, ArchiveConfig(**config)),
     "catalog": lambda bus, config: run_catalog(bus, CatalogConfig(**config)),
     "declare": only_declare,
+    "metrics": lambda bus, config: run_metrics(bus, MetricsConfig(**config)),
     "people": lambda bus, config: run_people(bus, PeopleConfig(**config)),
     "scheduler": lambda bus, config: run_scheduler(bus, SchedulerConfig(**config)),
     "secrets": lambda bus, config: run_secrets(bus, SecretsConfig(**config)),

@@ -26,7 +26,7 @@ ACCOUNTS = 1500
 PASSWORD = "world"
 START_SECONDS = 15.0
 REDELIVERED = 0.5
-"""Seconds after which the archive's messages come again, instead of thirty."""
+"""Seconds after which the messages of services come again, instead of thirty."""
 CONFIG = """\
 listen: "127.0.0.1:-1"
 ports_file_dir: {folder}
@@ -122,5 +122,6 @@ async def world(config: BusConfig, folder: Path, declared: bool) -> AsyncIterato
     async with Bus.connect(config) as bus:
         if declared:
             await layout.declare(bus)
-            await layout.declare_durable(bus, replace(layout.ARCHIVE, ack_wait=REDELIVERED))
+            for durable in layout.DURABLES:
+                await layout.declare_durable(bus, replace(durable, ack_wait=REDELIVERED))
         yield World(bus, config, folder)
