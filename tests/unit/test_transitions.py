@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
-from schemas.job import AttemptEnd, Entry, Fact, Reason, Record, State
+from schemas.job import AttemptEnd, Entry, Environment, Fact, Pin, Reason, Record, State
 from schemas.spec import JobSpec
 from schemas.worker import Claim, Report
 from services.scheduler import transitions
+from services.scheduler.config import SchedulerConfig
+from services.scheduler.service import grant
 from services.scheduler.transitions import Already, Refusal, Step
 
 NOW = 1000.0
@@ -106,6 +108,22 @@ def test_a_report_told_twice_changes_nothing_the_second_time() -> None:
 def test_an_end_may_come_before_running_was_told() -> None:
     over = step(transitions.report(started(), told(Fact.SUCCEEDED, end=end(), started_at=3.0), NOW))
     assert (over.state, over.exit_code, over.attempts[0].started_at) == (State.SUCCEEDED, 0, 3.0)
+
+
+def test_the_base_image_that_an_attempt_finds_first_is_that_of_all_later_ones() -> None:
+    def found(digest: str) -> Environment:
+        return Environment(source="python", base="python:3.12-slim", key="k", digest=digest)
+
+    nothing = step(transitions.report(started(), told(Fact.RUNNING, environment=found("")), NOW))
+    assert nothing.pin is None
+    lost = end(Reason.AGENT_ERROR, None)
+    over = told(Fact.FAILED, end=lost, environment=found("sha256:1"))
+    after = again(step(transitions.report(nothing, over, NOW)), "c2")
+    assert after.pin == Pin(name="python:3.12-slim", digest="sha256:1")
+    later = told(Fact.RUNNING, 2, worker="w2", environment=found("sha256:2"))
+    assert step(transitions.report(after, later, NOW)).pin == after.pin
+    given = grant(after, SchedulerConfig(images={"": "a", "default": "b"}, gpu_images={"": "c"}))
+    assert (given.pin, given.image, given.gpu_image) == (after.pin, "b", "c")
 
 
 def test_a_user_failure_is_not_retried_and_says_why() -> None:
