@@ -29,6 +29,7 @@ from stoker.answers import (
     read_worker,
 )
 from stoker.config import page_url
+from stoker.datasets import Datasets
 from stoker.keeping import token_for
 from stoker.outputs import Cut, OutputFile, Outputs, read_outputs, save
 from stoker.packing import PackingError
@@ -59,7 +60,7 @@ SOONEST, LATEST = 0.1, 1.0
 """Seconds between two looks of ``wait``: first and last."""
 
 
-class Client(Submitting):
+class Client(Submitting, Datasets):
     """A Stoker server. Without a URL it takes ``STOKER_URL`` or this machine's own ``stoker up``.
 
     ``ca`` is a PEM file with the authority that vouches for it over HTTPS (or ``STOKER_CA``).

@@ -14,6 +14,7 @@ from stoker.answers import StokerError
 from stoker.commands import (
     accounts,
     certificates,
+    data,
     jobs,
     join,
     logs,
@@ -39,6 +40,7 @@ app = typer.Typer(
 quota = typer.Typer(
     invoke_without_command=True, help="How much each user may have; alone: yours, and its use."
 )
+dataset = typer.Typer(no_args_is_help=True, help="What jobs read: put once, in versions.")
 secret = typer.Typer(no_args_is_help=True, help="What jobs need and nobody should read.")
 user = typer.Typer(no_args_is_help=True, help="Who may be here, and as what.")
 token = typer.Typer(no_args_is_help=True, help="What programs show to say whose they are.")
@@ -57,6 +59,12 @@ app.command(rich_help_panel=USE)(logs.wait)
 app.command(rich_help_panel=USE)(outputs.outputs)
 app.command(rich_help_panel=USE)(jobs.cancel)
 app.command(rich_help_panel=USE)(jobs.retry)
+app.add_typer(dataset, name="data", rich_help_panel=USE)
+dataset.command("put")(data.put)
+dataset.command("list")(data.list_data)
+dataset.command("show")(data.show)
+dataset.command("get")(data.get)
+dataset.command("rm")(data.remove)
 app.add_typer(secret, name="secret", rich_help_panel=USE)
 secret.command("set")(secrets.set_secret)
 secret.command("list")(secrets.list_secrets)

@@ -27,11 +27,23 @@ def made_of(record: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("runtime", attempt.get("runtime") or ""),
         ("seed", ", ".join(f"{name} {value}" for name, value in seeds)),
         ("variables", variables_line(record)),
+        ("data", data_line((record.get("spec") or {}).get("data") or ())),
         ("repeats", record.get("retry_of") or ""),
         ("begins from", (record.get("spec") or {}).get("resume") or ""),
         ("like", record.get("like") or ""),
         ("again with", again.get("command") or ""),
     ]
+
+
+def data_line(mounts: Sequence[Mapping[str, Any]]) -> str:
+    """Each with its version, and where it lies."""
+    return ", ".join(f"{mount_text(mount)} at {mount['path']}" for mount in mounts)
+
+
+def mount_text(mount: Mapping[str, Any]) -> str:
+    if mount.get("source"):
+        return str(mount["source"])
+    return f"{mount.get('owner')}/{mount.get('name')}@{mount.get('version')}"
 
 
 def packages_line(packages: Sequence[str]) -> str:

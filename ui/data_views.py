@@ -58,3 +58,5 @@ class DataFileList(Message):
     count: int = 0
     size: int = 0
     """Of all files of the version."""
+    at: float = 0.0
+    """Unix seconds at which the version was put."""

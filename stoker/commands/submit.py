@@ -18,6 +18,7 @@ from stoker.client import Client
 from stoker.commands.common import AsJson, Server, one_job
 from stoker.cut_memory import Memory
 from stoker.cutting import cut_files
+from stoker.datasets import mount_path
 from stoker.packing import Plan, plan, told_files, told_size, without_top
 from stoker.sending import Tell
 from stoker.source import source_of
@@ -77,6 +78,13 @@ def submit(
         list[str] | None,
         Option(metavar="NAME", help="A secret of yours; NAME=VARIABLE, NAME:/run/secrets/FILE."),
     ] = None,
+    data: Annotated[
+        list[str] | None,
+        Option(
+            metavar="NAME[@V]:/PATH",
+            help="Data, read-only; also hf://, s3://, https:// and host:/FOLDER; repeatable.",
+        ),
+    ] = None,
     like: Annotated[
         str | None,
         Option(metavar="JOB", help="That job's spec; without PATH its files too."),
@@ -119,6 +127,7 @@ def submit(
         "resume": one_job(client, resume).id if resume else None,
         "environment": environment(env or []),
         "secrets": secret or [],
+        "data": data or [],
         "arguments": context.obj or [],
     }
     job = sent(client, path, merged(old, given(spec)), old, yes)
@@ -136,12 +145,16 @@ def given(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def merged(old: Job | None, new: dict[str, Any]) -> dict[str, Any]:
     """The old job's spec with what is new on top; resources and environment by entry, secrets by
-    name."""
+    name, data by path."""
     base = dict(old.raw.get("spec") or {}) if old else {}
     if "secrets" in new:
         names = {re.split("[=:]", use)[0] for use in new["secrets"]}
         kept = [use for use in base.get("secrets") or [] if use["name"] not in names]
         new["secrets"] = [*kept, *new["secrets"]]
+    if "data" in new:
+        paths = {mount_path(text) for text in new["data"]}
+        kept = [mount for mount in base.get("data") or [] if mount["path"] not in paths]
+        new["data"] = [*kept, *new["data"]]
     for part in ("resources", "environment"):
         if part in new:
             new[part] = {**(base.get(part) or {}), **new[part]}

@@ -159,6 +159,7 @@ async def list_data_files(request: web.Request) -> web.Response:
             more=more,
             count=version.files,
             size=version.size,
+            at=version.at,
         )
     )
 
