@@ -1,4 +1,5 @@
 // What was a job made of, and with which command is it repeated?
+import { askBytes } from "./api.js";
 import { $, h, toast } from "./dom.js";
 import { currentOf, fill } from "./job_facts.js";
 
@@ -29,9 +30,35 @@ export function showReproduce(job) {
     ["Runtime", newest && `${newest.runtime || "unknown"} on ${newest.worker}`],
     ["Seed", Object.entries(seeds).map(([name, value]) => `${name} ${value}`).join(", "), true],
   ]);
+  showPackages(job);
+}
+
+/** They are many: fetched when somebody looks. */
+function showPackages(job) {
+  const told = [...job.attempts].reverse().find((one) => one.environment?.packages);
+  $("packages").hidden = !told;
+  if (!told) return;
+  $("packages").dataset.digest = told.environment.packages;
+  $("packages-get").href = `/api/v1/jobs/${job.id}/packages?attempt=${told.number}`;
+  $("packages-get").download = `${job.id}-packages.txt`;
+  loadPackages();
+}
+
+async function loadPackages() {
+  const { digest, shown } = $("packages").dataset;
+  if (!$("packages").open || shown === digest) return;
+  $("packages").dataset.shown = digest;
+  try {
+    const bytes = await askBytes($("packages-get").getAttribute("href").replace("/api/v1", ""));
+    $("packages-list").textContent = new TextDecoder().decode(bytes);
+  } catch (error) {
+    delete $("packages").dataset.shown;
+    $("packages-list").textContent = error.message;
+  }
 }
 
 export function bindReproduce() {
+  $("packages").addEventListener("toggle", loadPackages);
   $("reproduce-copy").addEventListener("click", async () => {
     try {
       await navigator.clipboard.writeText($("reproduce-command").textContent);
