@@ -99,6 +99,8 @@ class Book:
         self.runs: dict[str, Run] = {}
         self.models: dict[str, Model] = {}
         self.series: set[str] = set()
+        self._names: dict[tuple[str, str], str] = {}
+        """Of the series, by run and metric."""
         self._text = 0
         self._add_experiment(Experiment(DEFAULT, "Default", artifacts, 0))
 
@@ -165,11 +167,13 @@ class Book:
 
     def note(self, run: Run, key: str, metric: Metric) -> str | None:
         """Keeps the last one; the name of the series, or None where there are too many of them."""
-        name = series_name(run.label, key)
-        if name not in self.series:
-            if len(self.series) >= MOST_SERIES:
+        name = self._names.get((run.id, key))
+        if name is None:
+            name = series_name(run.label, key)
+            if name not in self.series and len(self.series) >= MOST_SERIES:
                 return None
             self.series.add(name)
+            self._names[run.id, key] = name
         run.metrics[key] = metric
         return name
 

@@ -134,15 +134,15 @@ class HttpServer:
     async def _answered(self, request: Request) -> Answer:
         async with self._turn:
             await asyncio.sleep(max(0.0, self._next_at - time.monotonic()))
-            begun = time.monotonic()
+            begun = time.thread_time()
             try:
                 return self._handler(request.method, request.target, request.body)
             except Exception:
                 log.exception("a request to the tracking of a job")
                 return refused(BROKEN)
             finally:
-                now = time.monotonic()
-                self._next_at = now + SHARE * (now - begun + OVERHEAD)
+                took = time.thread_time() - begun + OVERHEAD
+                self._next_at = time.monotonic() + SHARE * took
 
 
 async def hear(connection: socket.socket, http: h11.Connection, seconds: float) -> object:

@@ -73,7 +73,10 @@ class SampleQueue:
         if self._waiting >= WAITING_MOST:
             self.left_out(1)
             return
-        self._points.setdefault(name, Points()).add(step, time, value)
+        points = self._points.get(name)
+        if points is None:
+            points = self._points[name] = Points()
+        points.add(step, time, value)
         self._waiting += 1
         self._news.set()
 

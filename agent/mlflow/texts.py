@@ -16,6 +16,7 @@ PARAM_LENGTH, TAG_LENGTH = 6000, 8000
 BATCH = {"metrics": 1000, "params": 100, "tags": 100}
 """How many of them one request may hold, likewise."""
 STEP_MOST = 1 << 63
+METRIC = ("key", "value", "timestamp", "step")
 ODD = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 """How protobuf writes what JSON has no number for."""
 
@@ -96,8 +97,21 @@ def pairs(body: Json, name: str, most: int) -> dict[str, str]:
 
 
 def metric_of(body: Json, now: int) -> tuple[str, Metric]:
+    """Thousands of them come in a second: what is as it should be is not looked at twice."""
+    key, value, at, step = map(body.get, METRIC)
+    if is_plain(key, value, at, step):
+        return key, Metric(value, at, step)
     at = whole_number(body, "timestamp", now)
     return text(body, "key"), Metric(number(body, "value"), at, whole_number(body, "step"))
+
+
+def is_plain(key: object, value: object, at: object, step: object) -> bool:
+    if type(key) is not str or type(value) is not float:
+        return False
+    if type(at) is not int or type(step) is not int:
+        return False
+    named = key.isascii() and 0 < len(key) <= KEY_LENGTH
+    return named and 0 <= at < STEP_MOST and 0 <= step < STEP_MOST
 
 
 # ---- what is answered
