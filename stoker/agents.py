@@ -18,6 +18,7 @@ from stoker.answers import StokerError
 
 if TYPE_CHECKING:
     from agent.config import AgentConfig
+    from agent.data_rules import DataRules
 
 AUTO = "auto"
 RUNTIMES = ("docker", "process", "dummy")
@@ -66,6 +67,10 @@ class AgentFlags:
     memory: str | int | None = None
     gpus: int | None = None
     keep_outputs: str | int | None = None
+    data_cache: str | int | None = None
+    data_paths: tuple[Path, ...] | None = None
+    data_sources: tuple[str, ...] | None = None
+    s3_endpoint: str | None = None
     credentials: Path | None = None
     ca: Path | None = None
     """Who alone vouches for NATS."""
@@ -81,7 +86,7 @@ class AgentFlags:
         for name in FILES:
             if values.get(name):
                 values[name] = Path(values[name]).expanduser()
-        for name in ("servers", "networks"):
+        for name in ("servers", "networks", "data_paths", "data_sources"):
             if values.get(name):
                 values[name] = tuple(values[name])
         given = {name: value for name, value in flags.items() if value is not None}
@@ -117,9 +122,27 @@ async def agent_config(flags: AgentFlags, work: Path) -> AgentConfig:
         labels={str(key): str(value) for key, value in (flags.labels or {}).items()},
         engine=os.environ.get("DOCKER_HOST") or None,
         version=stoker.__version__,
+        data=data_rules(flags),
         outputs=OutputBounds() if kept is None else OutputBounds(size=kept),
         package_cache=AgentConfig.package_cache if cached is None else cached,
         **flags.said(*POLICY),
+    )
+
+
+def data_rules(flags: AgentFlags) -> DataRules:
+    """Raises ``StokerError``."""
+    from agent.data_rules import CACHE_BYTES, DataRules
+
+    size = size_of("data_cache", flags.data_cache)
+    paths = tuple(Path(path).expanduser() for path in flags.data_paths or ())
+    for path in paths:
+        if not path.is_absolute() or path == Path("/"):
+            raise StokerError(f"data_paths: {path} is no folder to give to jobs: write /FOLDER")
+    return DataRules(
+        CACHE_BYTES if size is None else size,
+        paths,
+        tuple(flags.data_sources or ()),
+        flags.s3_endpoint or "",
     )
 
 

@@ -111,6 +111,25 @@ def agent(
     keep_outputs: Annotated[
         str | None, typer.Option(metavar="SIZE", help="Of outputs that nobody took, such as 50g.")
     ] = None,
+    data_cache: Annotated[
+        str | None,
+        typer.Option(metavar="SIZE", help="Of data that no job uses.", show_default="100g"),
+    ] = None,
+    data_path: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FOLDER", help="Jobs may read what is in it; repeatable."),
+    ] = None,
+    data_source: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="URL",
+            help="Data comes from addresses that begin so alone, private ones too; repeatable.",
+            show_default="all public ones",
+        ),
+    ] = None,
+    s3_endpoint: Annotated[
+        str | None, typer.Option(metavar="URL", help="Where s3:// leads to.")
+    ] = None,
     credentials: Credentials = None,
     ca: NatsCa = None,
 ) -> None:
@@ -140,6 +159,10 @@ def agent(
         memory=memory,
         gpus=gpus,
         keep_outputs=keep_outputs,
+        data_cache=data_cache,
+        data_paths=tuple(data_path) if data_path else None,
+        data_sources=tuple(data_source) if data_source else None,
+        s3_endpoint=s3_endpoint,
         credentials=credentials,
         servers=config.nats_servers(nats) if nats else None,
         join=join,
