@@ -98,9 +98,9 @@ def pairs(body: Json, name: str, most: int) -> dict[str, str]:
 
 def metric_of(body: Json, now: int) -> tuple[str, Metric]:
     """Thousands of them come in a second: what is as it should be is not looked at twice."""
-    key, value, at, step = map(body.get, METRIC)
-    if is_plain(key, value, at, step):
-        return key, Metric(value, at, step)
+    found: list[Any] = [body.get(name) for name in METRIC]
+    if is_plain(*found):
+        return found[0], Metric(*found[1:])
     at = whole_number(body, "timestamp", now)
     return text(body, "key"), Metric(number(body, "value"), at, whole_number(body, "step"))
 

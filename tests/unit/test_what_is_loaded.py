@@ -21,8 +21,11 @@ AGENT = f"{BOOT.rpartition(';')[0]}; import agent.main, agent.runtimes.docker_ru
 @pytest.mark.parametrize(
     ("start", "modules"),
     [
-        (f"import sys; {EVERYTHING}", ("cryptography", "joserfc", "docker", "pyarrow", "google_crc32c")),
-        (AGENT, ("cryptography", "ui", "services")),
+        (
+            f"import sys; {EVERYTHING}",
+            ("cryptography", "joserfc", "docker", "pyarrow", "google_crc32c"),
+        ),
+        (AGENT, ("cryptography", "h11", "ui", "services")),
     ],
     ids=["services", "agent"],
 )
