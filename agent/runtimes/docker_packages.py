@@ -118,7 +118,7 @@ def downloads(root: Path) -> Iterator[tuple[float, int, str]]:
             path = os.path.join(place, name)
             with contextlib.suppress(OSError):
                 status = os.lstat(path)
-                yield status.st_mtime, status.st_blocks * 512, path
+                yield status.st_mtime, status.st_size, path
 
 
 def is_plain(files: Mapping[str, bytes]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import subprocess
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -17,15 +18,26 @@ from agent.runtimes.docker_engine import Engine
 from agent.runtimes.docker_environment import Bases
 from agent.runtimes.docker_images import BuildLimits, image_name
 from agent.runtimes.docker_runtime import DockerConfig, DockerRuntime
+from agent.runtimes.protocol import CannotPrepare, Preparation
 from bus.connection import Bus
 from schemas.environments import EnvironmentEntry, Phase
+from schemas.reason import Reason
 from schemas.stream import Stream
 from services.environments.config import EnvironmentsConfig
 from services.environments.service import run
 from services.environments.shelf import Shelf
 
-from .conftest import BASE, PATIENCE, remove_images
-from .registry_tools import CANNOT_TRUST, Registry, guarded_registry, logins
+from .conftest import BASE, PATIENCE, Attempt, Bundle, remove_images
+from .registry_tools import (
+    CANNOT_TRUST,
+    PASSWORD,
+    TRUSTED,
+    USER,
+    Registry,
+    docker,
+    guarded_registry,
+    logins,
+)
 from .test_shared_environments import TEMPLATE, Machine, ran
 
 pytestmark = [
@@ -146,3 +158,57 @@ async def test_what_one_worker_pushes_another_pulls_and_builds_again_where_it_ca
     assert await asyncio.to_thread(names, engine, other.environment.key) == [
         image_name(other.environment.key)
     ]
+
+
+@pytest.fixture
+def private(registry: Registry, tmp_path: Path) -> Iterator[str]:
+    """A base image that is in the registry alone."""
+    logins(tmp_path / "config.json", registry.address)
+    name = f"{registry.address}/private:{uuid.uuid4().hex[:8]}"
+    # An id of its own: nothing of it is here afterwards.
+    container = docker("create", BASE, "true")
+    docker("commit", "--change", f"LABEL tested={name}", container, name)
+    docker("rm", container)
+    docker("--config", str(tmp_path), "push", name)
+    docker("rmi", name)
+    yield name
+    subprocess.run(["docker", "rmi", "-f", name], capture_output=True, timeout=60)
+
+
+async def prepared_with(attempt: Attempt, login: str) -> str:
+    """The image; the job's owner has this login at its registry."""
+    async with asyncio.timeout(PATIENCE):
+        preparation = Preparation(attempt.grant, attempt.folder, "tester", image_login=login)
+        made = await attempt.runtime.prepare(preparation, attempt.hear)
+    return made.environment.image or ""
+
+
+async def test_an_image_that_was_had_by_an_owners_password_is_not_for_others(
+    bundle: Bundle, private: str, registry: Registry
+) -> None:
+    def job() -> Attempt:
+        return bundle({"main.py": "print(1)"}, image=private, image_secret="LOGIN")
+
+    async def refused(login: str) -> str:
+        with pytest.raises(CannotPrepare) as caught:
+            await prepared_with(job(), login)
+        assert caught.value.reason is Reason.IMAGE_UNAVAILABLE
+        assert PASSWORD not in str(caught.value)
+        return str(caught.value)
+
+    assert "cannot be pulled" in await refused("")
+    assert "cannot be pulled" in await refused(f"{USER}:wrong")
+    image = await prepared_with(job(), f"{USER}:{PASSWORD}\n")
+    assert image.startswith("sha256:")
+    # It is here now: whoever has no password is refused all the same.
+    assert "its registry does not give it to this job" in await refused("")
+    assert "its registry does not give it to this job" in await refused(f"{USER}:wrong")
+    assert await prepared_with(job(), f"{USER}:{PASSWORD}") == image
+    by_id = bundle({"main.py": "print(1)"}, image=image)
+    with pytest.raises(CannotPrepare, match="does not give it to this job"):
+        await by_id.prepare()
+    with pytest.raises(CannotPrepare, match="secret LOGIN: a login is written USER:PASSWORD"):
+        await prepared_with(job(), "nothing of the kind")
+    (trusted := TRUSTED / registry.address / "ca.crt").unlink()
+    assert f"certs.d/{registry.address}/ca.crt" in await refused(f"{USER}:{PASSWORD}")
+    assert not trusted.exists()
