@@ -175,15 +175,12 @@ async def test_the_login_of_an_image_is_the_agents_alone(house: House, bus: Bus)
         "import os\n"
         "values = [*os.environ.values(), *map(str, os.listdir(os.environ['STOKER_OUTPUTS']))]\n"
         "print(any('magpie' in one for one in values), 'STOKER_SECRETS' in os.environ)\n"
-        "print('magpie-' + 'at-the-registry')\n"
     )
     job = await house.submit({"main.py": code}, **asked)
     record = await house.ended(job)
     log = (await house.log(record)).decode()
     assert record.state is State.SUCCEEDED, log
     assert "False False" in log
-    assert "[redacted image_secret]" in log
-    assert "magpie" not in log
     assert b"magpie" not in files_of(house.folder)
     with pytest.raises(Refused, match="did you mean LOGIN"):
         await house.submit({"main.py": ""}, **{**asked, "image_secret": "LOGNI"})
