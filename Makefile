@@ -62,7 +62,8 @@ up:  ## Start everything (ARGS=--help tells the flags)
 # the quick ones are what one runs after each change, in under two minutes.
 SLOW := tests/crash tests/simulation tests/contract/test_runtimes.py \
 	$(wildcard $(addsuffix .py,$(addprefix tests/integration/test_,\
-	adoption agent agent_disk agent_faults archive audit_frozen bus_silence client clocks cluster \
+	adoption agent agent_disk agent_faults archive audit_frozen bus_silence checkpoint_command \
+	checkpoints client clocks cluster \
 	cluster_cuts command command_logs environments_service exclusive full_disk full_store identity \
 	leaving logs mlflow nats_tls oidc_faults output_command output_faults output_sending oversight_http \
 	package_lists_kept \
