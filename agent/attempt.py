@@ -43,7 +43,7 @@ from agent.spool import SpoolWriter
 from agent.unpack import SMALL_TREE
 from bus.codec import decode, encode
 from bus.connection import Bus
-from schemas.job import Fact
+from schemas.job import Environment, Fact
 from schemas.reason import Reason
 from schemas.stream import Stream
 from schemas.worker import Grant, Report
@@ -133,6 +133,11 @@ class AttemptRun:
                 log.warning("%s.%d is superseded", self.grant.job, self.grant.attempt)
                 shipping.cancel()
         await self._tidy()
+
+    @property
+    def environment(self) -> Environment | None:
+        """What it was prepared in; None where it was not."""
+        return self._reporter.environment
 
     @property
     def started_at(self) -> float | None:

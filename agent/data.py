@@ -26,7 +26,6 @@ from agent.data_rules import (
     check_source,
     done_line,
     host_place,
-    key_of,
     progress_line,
     told,
     told_keys,
@@ -36,6 +35,7 @@ from agent.disk import DiskBounds, free_bytes
 from agent.surplus import Rule, going
 from bus.connection import Bus
 from schemas.data import DataMount
+from schemas.placing import data_key
 from schemas.reason import Reason
 from schemas.worker import Grant
 
@@ -70,7 +70,7 @@ class Data:
 
     def use(self, attempt: str, grant: Grant) -> None:
         """From now on what it names stays here."""
-        keys = (key_of(one, grant.owner) for one in grant.spec.data)
+        keys = (data_key(one, grant.owner) for one in grant.spec.data)
         self._used[attempt] = frozenset(keys)
 
     def release(self, attempt: str) -> None:
@@ -128,7 +128,7 @@ class Data:
     ) -> Place:
         if mount.scheme == "host":
             return await asyncio.to_thread(host_place, mount, self._rules)
-        key = key_of(mount, grant.owner)
+        key = data_key(mount, grant.owner)
         async with self._alone(key):
             if mount.source:
                 return Place(mount, await self._external(key, mount, variables, say) / "files")

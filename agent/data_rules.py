@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from agent.disk import DiskBounds
 from agent.runtimes.protocol import CannotPrepare
 from schemas.data import HOST, DataMount
+from schemas.placing import KEYS_MOST, key_start
 from schemas.reason import Reason
 
 GIBIBYTE = 1 << 30
 CACHE_BYTES = 100 * GIBIBYTE
-TOLD_MOST = 200
-"""Keys in a beat."""
-KEY_CHARACTERS = 16
-"""Of a key, as a beat tells it."""
 
 
 class NoData(CannotPrepare):
@@ -54,16 +51,9 @@ class Place:
     """The folder, or the file, that is to be found at the mount's path."""
 
 
-def key_of(mount: DataMount, owner: str) -> str:
-    """Of the cache. What a source gives to one user may not be for another."""
-    if mount.tree:
-        return mount.tree
-    return hashlib.sha256(f"{owner}\0{mount.source}".encode()).hexdigest()
-
-
 def told_keys(names: Iterable[str]) -> tuple[str, ...]:
     """For a beat: the most recently used first, and bounded."""
-    return tuple(name[:KEY_CHARACTERS] for name in list(names)[:TOLD_MOST])
+    return tuple(key_start(name) for name in islice(names, KEYS_MOST))
 
 
 def host_place(mount: DataMount, rules: DataRules) -> Place:

@@ -19,6 +19,7 @@ from agent.claims import Claims
 from agent.config import AgentConfig
 from agent.disk import Disks
 from agent.folder import AttemptFolder, Note, spread
+from agent.holdings import Environments
 from agent.housekeeping import Housekeeper
 from agent.keeper import Keeper
 from agent.lease import Lease, boot_time
@@ -87,6 +88,7 @@ class Worker:
         self._slots = Slots(config.capacity)
         self._attempts_folder = config.work / "attempts"
         self._lease = Lease(config.work)
+        self._environments = Environments()
         self._session = uuid.uuid4().hex
         self._runs: dict[tuple[str, int], AttemptRun] = {}
         self._claims = Claims()
@@ -230,7 +232,7 @@ class Worker:
             ),
             ends=tuple(key_of(run.grant) for run in runs if run.phase == "reporting"),
             claims=self._claims.open,
-            holds=self._machine.data.held,
+            holds=(*self._machine.data.held, *self._environments.keys),
         )
 
     def _stop(self, stops: Iterable[Stop]) -> None:
@@ -362,6 +364,7 @@ class Worker:
         finally:
             del self._runs[run.grant.job, run.grant.attempt]
             self._machine.data.release(run.folder.name)
+            self._environments.note(run.environment)
             self._idle.set()
             self._look_at_disk()
         if not run.superseded:

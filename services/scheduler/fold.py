@@ -13,6 +13,7 @@ from bus.records import Stored
 from schemas.job import Fact, Record, State
 from schemas.worker import AttemptKey, Requirement
 from services.scheduler.health import Health
+from services.scheduler.holders import Habits
 from services.scheduler.policy import counts, keeps_place, order, requirement
 from services.scheduler.retries import BACKOFF_MOST
 from services.scheduler.transitions import waits_since
@@ -46,6 +47,7 @@ class Fold:
         self._jobs: dict[str, Stored] = {}
         self.pools: defaultdict[str, PoolJobs] = defaultdict(PoolJobs)
         self.health = Health()
+        self.habits = Habits()
         self._workers: defaultdict[str, set[str]] = defaultdict(set)
         self._places: dict[str, set[str]] = {}
         """Owner to their jobs that count as running."""
@@ -75,6 +77,7 @@ class Fold:
             self._drop(known.record)
         if fact in ENDED_ATTEMPTS:
             self.health.note(record)
+            self.habits.note(record)
         if record.state.ended:
             self._jobs.pop(record.id, None)
             return True

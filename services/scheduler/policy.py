@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from schemas.job import Record, State
 from schemas.worker import Capacity, Requirement, WorkerRecord
+from services.scheduler import holders
 from services.scheduler.retries import ANOTHER_FOR, failed_on
 from services.scheduler.transitions import returnable
 
@@ -148,6 +149,22 @@ def keep_for_another(record: Record, worker: str, view: PoolView, now: float) ->
         and 0 <= now - record.changed_at < ANOTHER_FOR
         and another_has_room(record, view)
     )
+
+
+def keep_for_holder(
+    record: Record, worker: str, environment: str, view: PoolView, now: float
+) -> bool:
+    """Whether ``worker`` is to leave the ticket to one that has the job's data or environment.
+
+    ``environment``: the start of the key of what it is going to run in, where that is known.
+    """
+    wanted = holders.needs(record, environment)
+    if not wanted:
+        return False
+    asked = requirement(record)
+    fitting = {name: room for name, room in free_of(view).items() if fits(asked, room)}
+    holds = {name: one.beat.holds for name, one in view.workers.items()}
+    return holders.keep_for_holder(record, worker, wanted, holds, fitting, now)
 
 
 def release(

@@ -48,7 +48,7 @@ RELEASES = 32
 LOOK_AT_WAITS = 1.0
 """Least seconds between two looks for jobs whose wait is over."""
 FOR_ANOTHER = "it is kept for another worker"
-"""One that the job has not failed on, or that is not set aside."""
+"""One that the job has not failed on, that is not set aside, or has what the job needs."""
 
 
 async def run(bus: Bus, config: SchedulerConfig) -> None:
@@ -240,10 +240,7 @@ class Scheduler:
         def decide(newest: Record, now: float) -> Decision:
             if newest.spec.pool != pool:
                 return Refusal(f"the job is not of pool {pool}")
-            if newest.state is State.QUEUED and (
-                self._roster.aside(claim.worker)
-                or policy.keep_for_another(newest, claim.worker, self._view(newest.spec.pool), now)
-            ):
+            if newest.state is State.QUEUED and self._keeps(newest, claim.worker, now):
                 return Refusal(FOR_ANOTHER)
             return transitions.claim(newest, claim, nonce, now)
 
@@ -255,6 +252,15 @@ class Scheduler:
             back = ANOTHER_AGAIN if decision.text == FOR_ANOTHER else None
             return ClaimAnswer(refusal=decision.text, back=back)
         return ClaimAnswer(grant=grant(record, self._config))
+
+    def _keeps(self, record: Record, worker: str, now: float) -> bool:
+        """Whether the ticket is for another worker than this one."""
+        view, environment = self._view(record.spec.pool), self._fold.habits.key(record)
+        return (
+            bool(self._roster.aside(worker))
+            or policy.keep_for_another(record, worker, view, now)
+            or policy.keep_for_holder(record, worker, environment, view, now)
+        )
 
     async def _on_report(self, report: Report, subject: str) -> ReportAnswer:
         if not own(subject, report.worker):

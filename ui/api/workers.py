@@ -74,7 +74,8 @@ def worker_view(name: str, record: WorkerRecord, now: float) -> WorkerView:
         heard_at=record.heard_at,
         silent=silent,
         aside=record.aside,
-        beat=record.beat,
+        # What lies there tells of others' data.
+        beat=record.beat.model_copy(update={"holds": ()}),
     )
 
 
