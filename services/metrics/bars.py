@@ -16,6 +16,8 @@ PAINTED = rf"(?:\[[=>.\-# ]{{3,400}}\]|[{PAINT}][{PAINT} ]{{2,400}})"
 FORMS = (
     # tqdm, Lightning: ``Epoch 3:  55%|█████▌    | 516/938 [00:05<00:04, 92.1it/s, loss=0.5]``
     re.compile(rf"\|[^|]{{0,400}}\|\s{{0,8}}{PLACE} \["),
+    # the same where there is no room for the bar: ``Epoch 3:  97% 1651/1702 [13:00<00:24, …]``
+    re.compile(rf"\d{{1,3}}%\s{{1,4}}{PLACE} \["),
     # rich: ``Epoch 3/9 ━━━━━━━━ 938/938 0:00:10``; many of people's own
     re.compile(rf"{PAINTED}\s{{0,8}}(?:\d{{1,3}}%\s{{0,4}})?{PLACE}"),
     # Keras: ``516/938 [=====>....]``, ``516/938 ━━━━━━━━ 3s 1ms/step``
@@ -28,6 +30,8 @@ FORMS = (
 ENDLESS = re.compile(r"(?P<n>\d{1,18})it \[")
 """tqdm that knows no end: ``450it [00:12, 36.2it/s, loss=0.5]``."""
 EPOCH = re.compile(r"(?i)\bepochs?\b[\s:#=\[(]{0,4}(\d{1,9})(?!\d|\.\d)")
+PERCENT = re.compile(r":?\s{0,4}\d{1,3}%\s{0,4}$")
+"""What tqdm writes between a bar's name and the bar."""
 WORD = re.compile(r"[A-Za-z]+")
 LABEL = 40
 """Characters."""
@@ -59,7 +63,7 @@ def bar_of(text: str) -> Bar | None:
 
 
 def read_bar(text: str, match: re.Match[str]) -> Bar:
-    before = text[: match.start()]
+    before = PERCENT.sub("", text[: match.start()])
     words = [word for word in WORD.findall(before) if word.lower() not in EPOCHS]
     epoch = EPOCH.search(before)
     return Bar(

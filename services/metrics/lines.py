@@ -13,11 +13,12 @@ from dataclasses import dataclass
 LONGEST = 64 * 1024
 """Bytes of a line that is looked at."""
 NUMBER = rb"(?:[-+]?\.?\d|[-+]?[nN][aA][nN]|[-+]?[iI]nf|[-+]?INF)"
-VALUE = rb"[\"' \t]{0,8}(?:\w{1,12}\(|np\.float\d+\()?\[? {0,4}" + NUMBER
+WRAPPED = rb"(?:(?:tensor|Tensor|array|Array|np\.float\d+|float\d+)\()?\[? {0,4}"
+VALUE = rb"[\"' \t]{0,8}" + WRAPPED + NUMBER
 PLACES = (
     re.compile(rb"=" + VALUE),
     # Behind a digit only with a blank: times of day have none.
-    re.compile(rb":(?:(?<!\d:)" + VALUE + rb"|[ \t]{1,8}" + NUMBER + rb")"),
+    re.compile(rb":(?:[ \t]{1,8}" + NUMBER + rb"|(?<!\d:)" + VALUE + rb")"),
     re.compile(rb"oss[ \t]{1,4}" + NUMBER),
     re.compile(rb"ccuracy[ \t]{1,4}" + NUMBER),
     re.compile(rb"poch(?:s|\(\w{1,12}\))?[ \t:=\[#]{1,6}\d"),

@@ -29,6 +29,8 @@ ESCAPES = re.compile(
     r"|[\x00-\x08\x0b\x0c\x0e-\x1f]"
 )
 """Colours and other orders to a terminal."""
+EPOCH_OF = re.compile(r"\b([Ee]poch)\(\w{1,12}\)")
+"""MMEngine: ``Epoch(train)  [1][50/391]``."""
 STEP_FIRST = re.compile(r"^\s{0,4}(?:\[(\d{1,18})\]|(\d{1,18}):)\s")
 """xgboost, LightGBM, CatBoost: the round comes first."""
 MOST_NAMES = 4 * MOST_SERIES
@@ -111,6 +113,8 @@ class LogReader:
 
     def _line(self, line: Line, time: float) -> None:
         text = ESCAPES.sub("", line.text)
+        if "poch(" in text:
+            text = EPOCH_OF.sub(r"\1", text)
         try:
             self._read(text, line.painted, time)
         except (ValueError, OverflowError, RecursionError) as error:

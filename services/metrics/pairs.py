@@ -24,7 +24,17 @@ PAIR = re.compile(
     rf"(?P<number>{NUMBER})(?:\s?/\s?(?P<of>\d+(?!\.\d)))?(?P<percent>\s?%)?{UNIT}?"
     r"(?![\w]|\.\d|:\d|-\d)"
 )
-BEHIND = re.compile(r"(?:\]?\s{0,4}\[\s{0,8}|:\s{1,4})(\d+)\s{0,2}/\s{0,2}(\d+)(?!\.?\d)")
+DIGITS = r"[\d_]*\.?\d*(?:[eE][-+]?\d+)?"
+POINT = r"\d+(?:[eE][-+]?\d+)?"
+TOKEN = re.compile(
+    r"[-+.\dnNiI](?<![\w.][-+.\dnNiI])"
+    rf"(?:(?<=\d){DIGITS}|(?<=\.){POINT}|(?<=[nN])[aA][nN](?!\w)|(?<=[iI])(?:nf(?:inity)?|NF)(?!\w)"
+    rf"|(?<=[-+])(?:\d{DIGITS}|\.{POINT}|(?:[nN][aA][nN]|[iI]nf(?:inity)?|INF)(?!\w)))"
+)
+"""Every number of a line, in whatever it stands; begun with one class of characters, for speed."""
+FIRST = re.compile(r"^\s{0,4}(?:\[\d|\d{1,18}:)")
+"""A line that may begin with its step."""
+BEHIND = re.compile(r"(?:\]?\s{0,4}\[\s{0,8}|:\s{1,12})(\d+)\s{0,2}/\s{0,2}(\d+)(?!\.?\d)")
 """Behind an epoch: how far in it, as in ``Epoch: [3][ 10/391]``, ``Epoch: 1 [640/60000 (1%)]``."""
 WORDS = re.compile(r"[A-Za-z]+(?=\d*)")
 PARTS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
@@ -57,7 +67,74 @@ class Found:
 
 
 def read_text(text: str) -> Found:
+    """Lines of one shape, of which only the numbers differ, are looked at once."""
+    if len(text) > LONGEST_SHAPE or "/" in text:
+        return read_slowly(text)[0]
+    shape = TOKEN.sub("\0", text)
+    plan = SHAPES.get(shape)
+    if plan is None:
+        plan = plan_of(text)
+        if len(SHAPES) >= MOST_SHAPES:
+            SHAPES.clear()
+        SHAPES[shape] = plan
+    if plan.slow:
+        return read_slowly(text)[0]
+    if not plan.slots:
+        return NOTHING
+    tokens = TOKEN.findall(text)
+    return Found([pair_of(name, tokens[index]) for name, index in plan.slots])
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a shape of lines says."""
+
+    slots: tuple[tuple[str, int], ...] = ()
+    """Names, each with the number of its token."""
+    slow: bool = False
+    """The numbers themselves change what it says."""
+
+
+SHAPES: dict[str, Plan] = {}
+MOST_SHAPES = 4096
+LONGEST_SHAPE = 1000
+NOTHING = Found([])
+
+
+def plan_of(text: str) -> Plan:
+    found, spans = read_slowly(text)
+    tokens = [match.span() for match in TOKEN.finditer(text)]
+    places = {span: number for number, span in enumerate(tokens)}
+    names = [(start, end) for start, end, _ in spans]
+    inside = any(a < end and start < b for a, b in tokens for start, end in names)
+    if found.position or inside or any(span not in places for _, _, span in spans):
+        return Plan(slow=True)
+    if not FIRST.match(text) and not any(map(telling, found.pairs)):
+        return Plan()
+    slots = zip(found.pairs, spans, strict=True)
+    return Plan(tuple((pair.name, places[span]) for pair, (_, _, span) in slots))
+
+
+def telling(pair: Pair) -> bool:
+    """Whether a line counts because of it."""
+    return is_step_word(pair.name.lower()) or is_metric(pair.name)
+
+
+def is_step_word(word: str) -> bool:
+    return word in STEPS or word in EPOCHS or word in BATCHES
+
+
+def pair_of(name: str, text: str) -> Pair:
+    return Pair(name, number(text), text.isdigit() or (text[1:].isdigit() and text[0] in "+-"))
+
+
+Spans = list[tuple[int, int, tuple[int, int]]]
+"""Of each pair: where its name and what belongs to it begins and ends, and where its number is."""
+
+
+def read_slowly(text: str) -> tuple[Found, Spans]:
     found: list[Pair] = []
+    spans: Spans = []
     position = None
     before = 0
     for match in PAIR.finditer(text):
@@ -65,22 +142,32 @@ def read_text(text: str) -> Found:
         word = name.lower()
         if not (match["sign"].strip() or spaced(word)):
             continue
+        start, begun, before = match.start("name"), before, match.end()
         if word in IGNORED or len(found) >= MOST_PAIRS:
-            before = match.end()
             continue
-        steps = word in STEPS or word in EPOCHS or word in BATCHES
-        of = int(match["of"][:18]) if match["of"] else None
-        value = number(match["number"])
-        whole = match["number"].lstrip("+-").isdigit()
-        if of is not None and not steps:
-            value, of, whole = (value / of if of else math.nan), None, False
-        if not steps:
-            name = qualified(text[before : match.start("name")], name)
-        elif word in EPOCHS and (behind := BEHIND.match(text, match.end())):
-            position = (int(behind[1][:18]), int(behind[2][:18]))
-        found.append(Pair(name[:NAME_LENGTH], value, whole, of))
-        before = match.end()
-    return Found(found, position)
+        pair = pair_of(name, match["number"])
+        if is_step_word(word):
+            of = int(match["of"][:18]) if match["of"] else None
+            pair = Pair(name[:NAME_LENGTH], pair.value, pair.whole, of)
+            if word in EPOCHS and (behind := BEHIND.match(text, match.end())):
+                position = (int(behind[1][:18]), int(behind[2][:18]))
+        else:
+            name = qualified(text[begun:start], name)[:NAME_LENGTH]
+            pair = ratio(name, pair.value, match["of"]) if match["of"] else renamed(pair, name)
+        found.append(pair)
+        begin = start - max(0, len(name) - len(match["name"]))
+        spans.append((begin, match.end("name"), match.span("number")))
+    return Found(found, position), spans
+
+
+def renamed(pair: Pair, name: str) -> Pair:
+    return Pair(name, pair.value, pair.whole, pair.of)
+
+
+def ratio(name: str, value: float, of: str) -> Pair:
+    """``Accuracy: 9810/10000``."""
+    whole = float(of)
+    return Pair(name, value / whole if whole else math.nan, False)
 
 
 def number(text: str) -> float:
@@ -101,7 +188,8 @@ def qualified(before: str, name: str) -> str:
 
 @lru_cache(maxsize=4096)
 def spaced(word: str) -> bool:
-    return word in SPACED or bool(parts(word) & SPACED and "@" in word)
+    joined = any(sign in word for sign in "_@/")
+    return word in SPACED or (joined and bool(parts(word) & SPACED))
 
 
 @lru_cache(maxsize=16384)

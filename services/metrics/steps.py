@@ -37,6 +37,8 @@ class Course:
     """Of the last header."""
     last: int | None = None
     """The last step that was told."""
+    stepped: bool = False
+    """Whether steps of their own were: then epochs are none."""
     told: set[str] = field(default_factory=set)
     """Names that stand at that header or step already."""
     repeats: bool = False
@@ -131,6 +133,7 @@ def own_step(told: Told, course: Course) -> int | None:
     if told.epoch is not None:
         note_epoch(course, told.epoch)
     if told.step is not None and not (told.step_of and told.epoch is not None):
+        course.stepped = True
         return told.step
     place, total = told.batch, told.batch_of
     if told.step is not None:
@@ -152,10 +155,10 @@ def within(course: Course, epoch: int | None, place: int, total: int) -> int:
 
 
 def of_epoch(course: Course, epoch: int) -> int:
-    """Its end, where steps within epochs are told, too."""
+    """Its end, where steps within epochs are told, too; the last step where others are."""
     if course.per_epoch:
         return bounded((epoch - first(course) + 1) * course.per_epoch)
-    return epoch
+    return course.last if course.stepped and course.last is not None else epoch
 
 
 def first(course: Course) -> int:
