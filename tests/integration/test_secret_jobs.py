@@ -168,20 +168,20 @@ async def test_what_looks_like_a_secret_is_told_at_the_submission(house: House) 
 
 
 async def test_the_login_of_an_image_is_the_agents_alone(house: House, bus: Bus) -> None:
-    await set_secret(bus, "LOGIN", b"me:magpie-at-the-registry")
+    await set_secret(bus, "LOGIN", b"me:at-the-desk-77")
     asked = {"image": "registry.example/base:1", "image_secret": "LOGIN"}
     house.agent("process")
     code = (
         "import os\n"
         "values = [*os.environ.values(), *map(str, os.listdir(os.environ['STOKER_OUTPUTS']))]\n"
-        "print(any('magpie' in one for one in values), 'STOKER_SECRETS' in os.environ)\n"
+        "print(any('at-the-' + 'desk' in one for one in values), 'STOKER_SECRETS' in os.environ)\n"
     )
     job = await house.submit({"main.py": code}, **asked)
     record = await house.ended(job)
     log = (await house.log(record)).decode()
     assert record.state is State.SUCCEEDED, log
     assert "False False" in log
-    assert b"magpie" not in files_of(house.folder)
+    assert b"at-the-desk" not in files_of(house.folder)
     with pytest.raises(Refused, match="did you mean LOGIN"):
         await house.submit({"main.py": ""}, **{**asked, "image_secret": "LOGNI"})
 
