@@ -174,6 +174,8 @@ class DockerRuntime(ShimRuntime):
 
     async def clean(self, wanted: int) -> int:
         removed = await super().clean(wanted)
+        if wanted and self._sharing.images.packages is not None:
+            removed += await self._threads.run(self._sharing.images.packages.trim, wanted)
         try:
             return removed + await self._threads.run(self._leftovers.clean, wanted)
         except EngineError as error:
