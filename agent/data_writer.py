@@ -142,10 +142,8 @@ class Writer:
         self.written = self._noted = place
 
     def _seek(self, place: int) -> None:
-        while self._file < len(self._tree.files):
+        while place:
             file = self._tree.files[self._file]
-            if file.size > place == 0:
-                return
             there = os.lstat(f"{self._folder}/{file.path}").st_size
             if there < min(place, file.size):
                 raise OSError(f"{file.path} lacks a part")
