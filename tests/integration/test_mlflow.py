@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator
@@ -14,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from agent.mlflow.address import URI
+from agent.mlflow.address import URI, tracking_variables
 from bus import subjects
 from bus.connection import Bus
 from bus.follow import follow
@@ -22,6 +24,8 @@ from bus.metrics import place_of, read_samples
 from bus.server import EmbeddedServer
 from schemas.job import Record, State
 from schemas.metrics import Source
+from schemas.spec import JobSpec
+from schemas.worker import Grant
 from tests.integration.house import PATIENCE, House, open_house
 from tests.plugins.mlflow_client import QUIET, SCRIPT, site_packages
 
@@ -91,7 +95,7 @@ async def test_a_script_tracks_unchanged_across_a_restart_of_the_agent(house: Ho
     assert text.endswith(b"refused: INVALID_PARAMETER_VALUE\ndone\n")
     told = await heard(house, job, "second/loss")
     loss = told.points["loss"]
-    assert [step for step, _ in loss] == list(range(1, 103))
+    assert [step for step, _ in loss] == list(range(1, 33))
     assert loss[0][1] == 0.5
     assert math.isnan(loss[1][1])
     assert told.points["acc"] == [(2, 1.0)]
@@ -130,6 +134,30 @@ async def test_an_address_speaks_for_one_attempt_and_ends_with_it(house: House) 
         await succeeded(house, job)
     with pytest.raises(OSError, match="refused"):
         await asyncio.to_thread(ask, one)
+
+
+def test_where_nobody_can_listen_a_script_tracks_into_its_outputs(tmp_path: Path) -> None:
+    spec = JobSpec.model_validate({})
+    grant = Grant(job="j", attempt=1, nonce="n", spec=spec, bundle="b")
+    outputs = tmp_path / "outputs"
+    outputs.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT],
+        env={
+            **QUIET,
+            **tracking_variables(grant, None, str(outputs)),
+            "STOKER_OUTPUTS": str(outputs),
+            "HOME": str(tmp_path),
+            "PATH": "/usr/bin:/bin",
+        },
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.stdout.endswith("done\n"), done.stderr
+    assert list((outputs / "mlflow").rglob("metrics/loss"))
 
 
 def ask(url: str) -> int:
