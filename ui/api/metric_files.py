@@ -57,12 +57,12 @@ async def csv_metrics(request: web.Request) -> web.StreamResponse:
 
 
 async def parquet_metrics(request: web.Request) -> web.StreamResponse:
+    chosen = await attempts_of(request)
     try:
         from pyarrow import parquet
     except ImportError:
         detail = "Install pyarrow where the page runs, or take metrics.csv."
         raise refuse(501, "no_parquet", "There is no Parquet here", detail) from None
-    chosen = await attempts_of(request)
     response = answer_to(request, "application/vnd.apache.parquet", "parquet")
     if request.method == "HEAD":
         await response.prepare(request)
