@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.runtimes import process_build
 from agent.runtimes.choice import CONDA, REQUIREMENTS, UV_LOCK, Choice
 from agent.runtimes.listing import LIST
 from agent.runtimes.process_build import NO_CONDA, Interpreter, build_commands, home_of
@@ -79,12 +80,10 @@ def test_a_lock_is_installed_by_uv_and_nothing_but_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lock = Choice(UV_LOCK, "", {UV_LOCK: b"", "pyproject.toml": b""})
-    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(process_build, "found_uv", lambda: None)
     names = [command.name for command in build_commands(tmp_path, INTERPRETER, lock)]
     assert names == ["venv", "pip", "uv"]
-    (tmp_path / "uv").write_text("#!/bin/sh\n")
-    (tmp_path / "uv").chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(process_build, "found_uv", lambda: str(tmp_path / "uv"))
     commands = build_commands(tmp_path, INTERPRETER, lock)
     assert [command.name for command in commands] == ["venv", "uv"]
     assert "--frozen" in commands[-1].words
