@@ -73,9 +73,15 @@ class Guarded(socket.socket):
         return super().connect_ex(address)
 
 
+REFUSED: list[str] = []
+"""Where it would have led: the libraries make of it whatever they please."""
+
+
 def check_public(address: Any) -> None:
-    if not isinstance(address, tuple) or not ipaddress.ip_address(address[0]).is_global:
-        raise Private(f"{address[0] if isinstance(address, tuple) else address} is not public")
+    host = str(address[0]) if isinstance(address, tuple) else "a socket of this machine"
+    if not isinstance(address, tuple) or not ipaddress.ip_address(host.partition("%")[0]).is_global:
+        REFUSED.append(host)
+        raise Private(f"{host} is not public")
 
 
 def main() -> None:
@@ -87,8 +93,14 @@ def main() -> None:
     except Trouble as error:
         tell(error=str(error))
     except Exception as error:
-        text = " ".join(str(error).split()) or type(error).__name__
-        tell(error=f"{type(error).__name__}: {text}"[:500])
+        tell(error=words_of(error)[:500])
+
+
+def words_of(error: Exception) -> str:
+    if REFUSED:
+        return f"it leads to {REFUSED[0]}, which is not public; the worker's admin may allow it"
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def tell(**words: Any) -> None:
