@@ -135,30 +135,18 @@ class Sharing:
                 await self._loaded(fleet, turn, image, wanted, output)
             await self._threads.run(self._leftovers.loaded, wanted.key)
             return None
-        except NotFromRegistry as error:
+        except (NotFromRegistry, LostBlob) as error:
             full_disk(error)
-            return await self._given_up(fleet, turn, wanted, image.config.digest, error, output)
-        except LostBlob as error:
-            return await self._given_up(fleet, turn, wanted, error.digest, error, output)
+            say(output)(f"what {turn.builder} shared cannot be used: {error}")
+            lost = error.digest if isinstance(error, LostBlob) else image.config.digest
+            # One of those who cannot have it builds; the others wait for that.
+            answer = await fleet.lost(wanted.grant, wanted.key, turn.number, lost)
+            if answer is None or answer.turn in (Turn.ALONE, Turn.FAIL):
+                return alone(str(error))
+            return answer
         except (BusError, EngineError, NotThatWay) as error:
             full_disk(error)
             return alone(f"the one of {turn.builder} cannot be had: {error}")
-
-    async def _given_up(
-        self,
-        fleet: Fleet,
-        turn: Asked,
-        wanted: Wanted,
-        digest: str,
-        error: Exception,
-        output: Output,
-    ) -> Asked:
-        """One of those who cannot have it builds; the others wait for that."""
-        say(output)(f"what {turn.builder} shared cannot be used: {error}")
-        answer = await fleet.lost(wanted.grant, wanted.key, turn.number, digest)
-        if answer is None or answer.turn in (Turn.ALONE, Turn.FAIL):
-            return alone(str(error))
-        return answer
 
     async def _pulled(
         self, turn: Asked, image: SharedImage, wanted: Wanted, output: Output
