@@ -1,7 +1,7 @@
 """Where do the pieces of bundles and data lie, and how are they written, found and read?
 
-``$O.chunks.C.<scope>.<xx>.<sha256>`` holds one piece; ``xx`` are the first two digits of its name,
-so that many are looked for by few questions. A scope is one owner's: equal pieces are stored once
+``$O.chunks.C.<scope>.<x>.<sha256>`` holds one piece; ``x`` is the first digit of its name, so that
+many are looked for by few questions. A scope is one owner's: equal pieces are stored once
 there, and nobody learns what others have.
 """
 
@@ -19,6 +19,8 @@ from bus.pieces import in_row, purge_all, put_once, read_piece, subjects_of
 from schemas.tree import PIECE_BYTES, Tree, TreeHead, read_tree
 
 STREAM = "OBJ_chunks"
+FEW = 4
+"""Pieces that begin alike and are still looked for one by one: an owner may have a million."""
 QUESTIONS = 16
 """Looks at one time."""
 MOST_TREE = 1 << 30
@@ -26,7 +28,7 @@ MOST_TREE = 1 << 30
 
 
 def chunk_subject(scope: str, digest: str) -> str:
-    return f"$O.chunks.C.{scope}.{digest[:2]}.{digest}"
+    return f"$O.chunks.C.{scope}.{digest[:1]}.{digest}"
 
 
 class ChunkStore:
@@ -43,8 +45,8 @@ class ChunkStore:
         wanted = list(dict.fromkeys(digests))
         groups: defaultdict[str, list[str]] = defaultdict(list)
         for digest in wanted:
-            groups[digest.hex()[:2]].append(digest.hex())
-        patterns = [group_pattern(scope, names) for names in groups.values()]
+            groups[digest.hex()[:1]].append(digest.hex())
+        patterns = [one for names in groups.values() for one in group_patterns(scope, names)]
         room = asyncio.Semaphore(QUESTIONS)
 
         async def found(pattern: str) -> set[bytes]:
@@ -120,13 +122,11 @@ class ChunkStore:
         await purge_all(self._bus, STREAM, subjects)
 
 
-def group_pattern(scope: str, names: list[str]) -> str:
-    """One piece by its name; several that begin alike by a look at all that do."""
-    return (
-        chunk_subject(scope, names[0])
-        if len(names) == 1
-        else (f"$O.chunks.C.{scope}.{names[0][:2]}.*")
-    )
+def group_patterns(scope: str, names: list[str]) -> list[str]:
+    """Few by their names; many that begin alike by a look at all that do."""
+    if len(names) <= FEW:
+        return [chunk_subject(scope, name) for name in names]
+    return [chunk_subject(scope, names[0]).rpartition(".")[0] + ".*"]
 
 
 def digest_of(subject: str) -> bytes:

@@ -83,15 +83,24 @@ async def in_row(
 
 async def subjects_page(bus: Bus, stream: str, pattern: str, offset: int = 0) -> list[str]:
     """Those that have a message, in order, as many as the server tells at one time."""
+    return (await asked_page(bus, stream, pattern, offset))[0]
+
+
+async def asked_page(bus: Bus, stream: str, pattern: str, offset: int) -> tuple[list[str], int]:
+    """A page, and how many there are on all of them."""
     body = {"subjects_filter": pattern, "offset": offset}
     info = await bus.api(f"STREAM.INFO.{stream}", body)
-    return sorted(info["state"].get("subjects") or {})
+    page = sorted(info["state"].get("subjects") or {})
+    return page, int(info.get("total", offset + len(page)))
 
 
 async def subjects_of(bus: Bus, stream: str, pattern: str) -> AsyncIterator[str]:
     """Page by page: there may be hundreds of thousands."""
-    offset = 0
-    while page := await subjects_page(bus, stream, pattern, offset):
+    offset, total = 0, 1
+    while offset < total:
+        page, total = await asked_page(bus, stream, pattern, offset)
+        if not page:
+            return
         offset += len(page)
         for name in page:
             yield name

@@ -97,15 +97,12 @@ async def put_pieces(request: web.Request) -> web.Response:
     owner = who(request).name
     async with upload_slot(request.app):
         most = await most_of(request, 0)
-        number = new = 0
-        window = Window(request.app, owner, most)
-        try:
+        number = 0
+        async with Window(request.app, owner, most) as window:
             async for digest, data in read_frames(body_parts(request, BODY_BYTES)):
                 await window.add(number, digest, data)
                 number += 1
             new = await window.settle()
-        finally:
-            await window.close()
     return json_answer(StoredPieces(stored=number, new=new))
 
 
@@ -120,6 +117,16 @@ class Window:
         self._flying: list[asyncio.Task[bool]] = []
         self._new = 0
 
+    async def __aenter__(self) -> Window:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        """What came whole is stored, though the rest was cut off or refused."""
+        if kind is asyncio.CancelledError:
+            for task in self._flying:
+                task.cancel()
+        await asyncio.gather(*self._flying, return_exceptions=True)
+
     async def add(self, number: int, digest: bytes, data: bytes) -> None:
         if len(self._flying) >= FLYING:
             self._new += await self._flying.pop(0)
@@ -131,11 +138,6 @@ class Window:
         while self._flying:
             self._new += await self._flying.pop(0)
         return self._new
-
-    async def close(self) -> None:
-        for task in self._flying:
-            task.cancel()
-        await asyncio.gather(*self._flying, return_exceptions=True)
 
     async def _put(self, number: int, digest: bytes, data: bytes) -> bool:
         self._app[SENT].add(self._owner, len(data), self._most)
