@@ -126,7 +126,8 @@ class Restorer:
                         say(output, f"checkpoint of {origin}: {told(done)} of {told(size)}")
         for path, target in checkpoint.links:
             self._place(path).symlink_to(target)
-        say(output, f"restored the checkpoint of {origin}: {len(files)} files, {told(size)}")
+        many = "1 file" if len(files) == 1 else f"{len(files)} files"
+        say(output, f"restored the checkpoint of {origin}: {many}, {told(size)}")
 
     async def _write(
         self, file: OutputFile, pieces: AsyncGenerator[bytes, None]

@@ -43,7 +43,7 @@ def test_the_documented_example_goes_on_after_each_stop_and_in_a_new_job(
     stopped = re.search(r"stopped at step (\d+): timeout, with 10 s left", first)
     assert stopped, first
     assert "checkpoint" not in first
-    assert "restored the checkpoint of attempt 1: 1 files" in second
+    assert "restored the checkpoint of attempt 1: 1 file, " in second
     assert f"goes on from step {stopped[1]}\n" in second
     again = up.stoker("retry", job, "--resume", "--json")
     assert json.loads(again.stdout)["spec"]["resume"] == job
