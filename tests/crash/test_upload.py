@@ -8,20 +8,23 @@ from pathlib import Path
 import pytest
 
 from bus import subjects
+from bus.chunk_sweep import ChunkSweep
 from bus.objects import Objects
 from bus.records import Records
+from bus.trees import BUNDLE, Trees
 from schemas.job import State
 from schemas.requests import Submit, Submitted
 from schemas.spec import JobSpec
 from tests.crash.child import Program
-from tests.crash.harness import Scenario, crash_everywhere
+from tests.crash.harness import MOST, Play, Scenario, cases, crash_everywhere
 from tests.crash.worlds import Server, World
 from tests.integration.house import once
+from tests.integration.piece_tools import Sender
 from tests.unit.zips import File, build
 
 NOISE = random.Random(7).randbytes(700_000)
 ZIP = build(File(name=b"main.py"), File(name=b"noise", data=NOISE, method=0))
-BIG = {"services.upload.service:SMALL": 200_000}
+BIG = {"services.upload.archives:SMALL": 200_000}
 """The way of a bundle that is too big for memory."""
 
 
@@ -38,6 +41,23 @@ async def submit_twice(world: World) -> None:
     assert again.record == first.record
     assert not again.created
     await check(world, first)
+
+
+async def submit_a_tree(world: World) -> None:
+    """Its pieces are put by the page: here they are there. Twice, with one key."""
+    ann = Sender(world.bus, "me")
+    head, tree = await ann.send({"main.py": b"print(1)\n", "noise": NOISE})
+    asked = Submit(owner="me", key="k", spec=JobSpec(), tree=head)
+    subject = subjects.request("upload", "submit")
+    first = await world.ask(subject, asked, Submitted)
+    again = await world.ask(subject, asked, Submitted)
+    assert (again.created, again.record) == (False, first.record)
+    assert first.record.bundle == tree.id
+    assert await world.messages("JOBS") == 1
+    assert (await Trees(world.bus).get(ann.scope, BUNDLE, tree.id)).head.total == tree.size
+    before = await world.messages("OBJ_chunks")
+    assert await ChunkSweep(world.bus, -60.0).round() == 0
+    assert await world.messages("OBJ_chunks") == before == tree.count + 1
 
 
 async def check(world: World, answer: Submitted) -> None:
@@ -58,10 +78,12 @@ async def check(world: World, answer: Submitted) -> None:
     assert sum(map(len, stored_bytes)) == bundles[0].size
 
 
-@pytest.mark.parametrize("replicas", [1, 2])
+@pytest.mark.parametrize(("play", "replicas"), cases([submit_twice, submit_a_tree], [submit_twice]))
 async def test_a_submission_survives_a_crash_anywhere(
-    worlds: Server, tmp_path: Path, replicas: int
+    worlds: Server, tmp_path: Path, play: Play, replicas: int
 ) -> None:
     program = Program("upload", constants=BIG)
-    outcome = await crash_everywhere(worlds, Scenario(program, submit_twice, replicas), tmp_path)
+    # A tree is written twice: before its pieces are looked for, and after.
+    scenario = Scenario(program, play, replicas, most=max(2, MOST))
+    outcome = await crash_everywhere(worlds, scenario, tmp_path)
     outcome.check(at_least=6)
