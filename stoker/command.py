@@ -19,6 +19,7 @@ from stoker.commands import (
     join,
     logs,
     machine,
+    metrics,
     outputs,
     oversight,
     people,
@@ -57,6 +58,7 @@ app.command(rich_help_panel=USE)(jobs.show)
 app.command(rich_help_panel=USE)(logs.logs)
 app.command(rich_help_panel=USE)(logs.wait)
 app.command(rich_help_panel=USE)(outputs.outputs)
+app.command(rich_help_panel=USE)(metrics.metrics)
 app.command(rich_help_panel=USE)(jobs.cancel)
 app.command(rich_help_panel=USE)(jobs.retry)
 app.add_typer(dataset, name="data", rich_help_panel=USE)

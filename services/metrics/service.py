@@ -65,6 +65,8 @@ class Metrics:
         """Subject of a log to how many of its messages lay in the stream."""
         self._news: dict[tuple[Place, str], float] = {}
         """Whose news have not been taken in, and when that is due, by the monotonic clock."""
+        self._at: dict[tuple[Place, str], float] = {}
+        """When news were taken in last."""
         self._watched: dict[str, float] = {}
         """Job to when the last nudge for it came."""
 
@@ -74,10 +76,9 @@ class Metrics:
         if len(self._watched) >= MOST_WATCHED:
             self._watched.clear()
         if job not in self._watched:
-            soon = time.monotonic() + self._config.fold_watched
             for key, due in self._news.items():
                 if key[0].job == job:
-                    self._news[key] = min(due, soon)
+                    self._news[key] = min(due, time.monotonic())
         self._watched[job] = time.monotonic()
 
     def _pause(self, place: Place) -> float:
@@ -130,7 +131,9 @@ class Metrics:
             self._note(Place.of(told.job, told.attempt), told.worker)
 
     def _note(self, place: Place, worker: str) -> None:
-        self._news.setdefault((place, worker), time.monotonic() + self._pause(place))
+        key = (place, worker)
+        if key not in self._news:
+            self._news[key] = self._at.get(key, 0.0) + self._pause(place)
 
     def _due(self) -> list[tuple[Place, str]]:
         now = time.monotonic()
@@ -140,6 +143,9 @@ class Metrics:
         return due
 
     async def _take_in(self, place: Place, worker: str) -> None:
+        if len(self._at) >= MOST_WATCHED:
+            self._at.clear()
+        self._at[place, worker] = time.monotonic()
         try:
             again = await self._fold(place, worker)
         except BusError as error:

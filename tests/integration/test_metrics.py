@@ -8,6 +8,7 @@ import csv
 import io
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -21,6 +22,7 @@ from schemas.metrics import MOST_SERIES, Column, Samples, Source
 from services.metrics.config import MetricsConfig
 from services.metrics.service import Metrics
 from services.metrics.service import run as run_metrics
+from stoker import command
 from tests.integration.ui_run import JOB, Run
 from ui.app import serving
 from ui.config import UiConfig
@@ -261,3 +263,32 @@ async def test_what_nothing_names_is_swept(bus: Bus) -> None:
     named = {block.id for block in stored.head.blocks}
     assert (named, orphan in named) == (await store.stored_blocks(place), False)
     assert stored.head.points == 40_000
+
+
+async def run_command(*arguments: str) -> int:
+    return await asyncio.to_thread(command.run, list(arguments))
+
+
+async def test_the_command_lists_and_saves(
+    bus: Bus, http: Session, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = Run(bus)
+    await run.begin()
+    server = ("--server", str(http._base_url).rstrip("/"))
+    assert await run_command("metrics", JOB, *server) != 0
+    assert "nothing was measured" in capfd.readouterr().err
+    async with service(bus):
+        await run.write(b"step=1 loss=2.5\nstep=2 loss=nan\n")
+        await run.end()
+        await until_complete(bus)
+    assert await run_command("metrics", JOB, *server) == 0
+    out, err = capfd.readouterr()
+    assert ("log:loss" in out, "NaN" in out, "complete" in err) == (True, True, True)
+    assert await run_command("metrics", JOB, "--series", "los", *server) != 0
+    assert "there is no series 'los'" in capfd.readouterr().err
+    file = tmp_path / "m.csv"
+    assert await run_command("metrics", JOB, "--csv", str(file), *server) == 0
+    assert file.read_text().splitlines()[1:] == [
+        "1,log,loss,1,2.000,2.5", "1,log,loss,2,2.000,NaN"
+    ]  # fmt: skip
+    assert [path.name for path in tmp_path.glob("m.csv*")] == ["m.csv"]
