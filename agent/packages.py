@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
@@ -11,7 +12,7 @@ from agent.reports import Reporter
 from agent.runtimes.protocol import Prepared
 from bus import subjects
 from bus.connection import Bus
-from bus.errors import BusError
+from bus.errors import BusError, Refused
 from schemas.message import Empty
 from schemas.packages import KeepPackages, bounded, digest_of, packed
 from schemas.worker import Grant, Report
@@ -20,7 +21,8 @@ log = logging.getLogger(__name__)
 
 END_WAITS = 5.0
 """Seconds that an end waits for the list of an image that was never looked into before."""
-TRIES = 3
+TRIES = 2
+AWAY_SECONDS = 60.0
 REMEMBERED = 1024
 
 
@@ -29,6 +31,8 @@ class Kept:
     """Digests of lists that the service has; of one agent."""
 
     known: OrderedDict[str, None] = field(default_factory=OrderedDict)
+    away_until: float = 0.0
+    """Monotonic seconds until which nobody is asked: no end waits for who does not answer."""
 
     def add(self, digest: str) -> None:
         self.known[digest] = None
@@ -66,6 +70,8 @@ class PackageList:
     async def _keep(self, grant: Grant, digest: str, text: str) -> bool:
         if digest in self._kept.known:
             return True
+        if time.monotonic() < self._kept.away_until:
+            return False
         told = KeepPackages(
             job=grant.job, attempt=grant.attempt, nonce=grant.nonce, packed=packed(text)
         )
@@ -73,6 +79,8 @@ class PackageList:
             await self._bus.request(self._subject, told, Empty, attempts=TRIES)
         except BusError as error:
             log.info("the packages of %s are not kept: %s", grant.job, error)
+            if not isinstance(error, Refused):
+                self._kept.away_until = time.monotonic() + AWAY_SECONDS
             return False
         self._kept.add(digest)
         return True

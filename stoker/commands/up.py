@@ -37,6 +37,9 @@ BaseImage = Annotated[
     str | None,
     typer.Option(envvar="STOKER_BASE_IMAGE", show_envvar=False, help="Image of plain bundles."),
 ]
+GpuBaseImage = Annotated[
+    str | None, typer.Option(metavar="IMAGE", help="Likewise, for jobs that ask for GPUs.")
+]
 Slots = Annotated[int | None, typer.Option(min=1, help="Jobs at one time.")]
 Quota = Annotated[
     list[str] | None,
@@ -102,6 +105,7 @@ def up(
     nats_server: NatsServer = None,
     runtime: Runtime = "auto",
     base_image: BaseImage = None,
+    gpu_base_image: GpuBaseImage = None,
     slots: Slots = None,
     quota: Quota = None,
     sign_in: SignIn = True,
@@ -145,7 +149,13 @@ def up(
         nats_port=nats_port,
         nats_binary=nats_server,
         quota=everybodys(quota or ()),
-        agent={"runtime": runtime, "base_image": base_image, "slots": slots, **OWN_MACHINE},
+        agent={
+            "runtime": runtime,
+            "base_image": base_image,
+            "gpu_base_image": gpu_base_image,
+            "slots": slots,
+            **OWN_MACHINE,
+        },
     )
     raise typer.Exit(session.run(asked, browser=browser))
 
