@@ -119,7 +119,7 @@ class Images:
                     await self._pull(name, heard, given)
                 found = await self.find(name)
                 if found is not None and given and host_of(name) in given:
-                    await self.private.note(str(found["Id"]))
+                    await self.private.note(found, name)
         if found is None:
             raise CannotPrepare(
                 f"the image {name} was pulled and is gone", Reason.IMAGE_UNAVAILABLE

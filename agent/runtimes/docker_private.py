@@ -14,6 +14,7 @@ from typing import Any
 from agent.runtimes.docker_engine import Engine, EngineError
 from agent.runtimes.docker_registry import BadCredentials, Login, Logins, explained, host_of
 from agent.runtimes.docker_threads import Threads
+from agent.runtimes.environment_key import repository_of
 from agent.runtimes.protocol import CannotPrepare
 from schemas.reason import Reason
 
@@ -30,9 +31,14 @@ class Private:
         self._logins = logins
         self._folder = folder
 
-    async def note(self, image: str) -> None:
-        """``image``: its id. Raises ``OSError``."""
-        await self._threads.run(self._note, image)
+    async def note(self, found: Mapping[str, Any], name: str) -> None:
+        """It was pulled by that name. Not one that was here by another: that is anybody's.
+
+        Raises ``OSError``.
+        """
+        names = [*(found.get("RepoTags") or ()), *(found.get("RepoDigests") or ())]
+        if all(repository_of(one) == repository_of(name) for one in names):
+            await self._threads.run(self._note, str(found["Id"]))
 
     async def check(
         self, found: Mapping[str, Any], name: str, given: Mapping[str, Login] | None

@@ -184,7 +184,7 @@ async def prepared_with(attempt: Attempt, login: str) -> str:
 
 
 async def test_an_image_that_was_had_by_an_owners_password_is_not_for_others(
-    bundle: Bundle, private: str, registry: Registry
+    bundle: Bundle, private: str, registry: Registry, tmp_path: Path
 ) -> None:
     def job() -> Attempt:
         return bundle({"main.py": "print(1)"}, image=private, image_secret="LOGIN")
@@ -207,6 +207,15 @@ async def test_an_image_that_was_had_by_an_owners_password_is_not_for_others(
     by_id = bundle({"main.py": "print(1)"}, image=image)
     with pytest.raises(CannotPrepare, match="does not give it to this job"):
         await by_id.prepare()
+    # What was here by another name stays everybody's, whoever has a copy of it.
+    copy = f"{registry.address}/private:copy"
+    docker("tag", BASE, copy)
+    docker("--config", str(tmp_path), "push", copy)
+    docker("rmi", copy)
+    copied = bundle({"main.py": "print(1)"}, image=copy, image_secret="LOGIN")
+    await prepared_with(copied, f"{USER}:{PASSWORD}")
+    await bundle({"main.py": "print(1)"}).prepare()
+    docker("rmi", copy)
     with pytest.raises(CannotPrepare, match="secret LOGIN: a login is written USER:PASSWORD"):
         await prepared_with(job(), "nothing of the kind")
     (trusted := TRUSTED / registry.address / "ca.crt").unlink()
