@@ -137,7 +137,7 @@ function readSpec() {
   };
   if (value("exclusive")) spec.exclusive = true;
   if (value("retries")) spec.retries = number("retries");
-  for (const name of ["timeout", "idle_timeout", "queue_timeout", "python", "image"]) if (value(name)) spec[name] = value(name);
+  for (const name of ["timeout", "idle_timeout", "queue_timeout", "python", "image", "image_secret"]) if (value(name)) spec[name] = value(name);
   return spec;
 }
 
@@ -241,7 +241,7 @@ async function cloneFrom(id) {
   const { spec } = job;
   like = `?like=${job.id}`;
   unasked = { grace: spec.grace, source: spec.source };
-  const values = { name: spec.name, entry: spec.entry, arguments: joinArguments(spec.arguments), environment: writeEnvironment(spec.environment), data: writeData(spec.data ?? []), pool: spec.pool, priority: spec.priority, network: spec.network, cpus: spec.resources.cpus, memory: size(spec.resources.memory), gpus: spec.resources.gpus, shm: size(spec.resources.shm), disk: size(spec.resources.disk), timeout: spec.timeout ?? "", idle_timeout: spec.idle_timeout ?? "", queue_timeout: spec.queue_timeout ?? "", retries: spec.retries ?? "", exclusive: spec.exclusive ? "yes" : "", python: spec.python ?? "", image: spec.image ?? "" };
+  const values = { name: spec.name, entry: spec.entry, arguments: joinArguments(spec.arguments), environment: writeEnvironment(spec.environment), data: writeData(spec.data ?? []), pool: spec.pool, priority: spec.priority, network: spec.network, cpus: spec.resources.cpus, memory: size(spec.resources.memory), gpus: spec.resources.gpus, shm: size(spec.resources.shm), disk: size(spec.resources.disk), timeout: spec.timeout ?? "", idle_timeout: spec.idle_timeout ?? "", queue_timeout: spec.queue_timeout ?? "", retries: spec.retries ?? "", exclusive: spec.exclusive ? "yes" : "", python: spec.python ?? "", image: spec.image ?? "", image_secret: spec.image_secret ?? "" };
   for (const [name, value] of Object.entries(values)) field(name).value = value;
   chooseSecrets(spec.secrets ?? []);
   summarize();

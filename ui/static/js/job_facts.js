@@ -104,6 +104,7 @@ export function showAsked(job) {
     ["Retries", retries],
     ["Python", spec.python],
     ["Base image", spec.image, true],
+    ["Secret of the image", spec.image_secret, true],
   ].filter(([, value]) => !Array.isArray(value) || value.length));
 }
 
