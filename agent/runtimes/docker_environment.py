@@ -5,13 +5,12 @@ from __future__ import annotations
 import shutil
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from agent.runtimes.bases import TEMPLATE_PATH, is_pinned, pinned
-from agent.runtimes.bases import Bases as Bases
+from agent.runtimes.bases import TEMPLATE_PATH, Bases, is_pinned, pinned
 from agent.runtimes.build_context import Place, files_context, folder_context
 from agent.runtimes.choice import CONDA, DOCKERFILE, PLAIN, CannotRead, Choice, choose
 from agent.runtimes.docker_container import JOB_USER
@@ -20,9 +19,9 @@ from agent.runtimes.docker_images import Build, Images, say
 from agent.runtimes.docker_install import FOLDER, MICROMAMBA, SCRIPT, Install
 from agent.runtimes.docker_listing import Listings
 from agent.runtimes.docker_programs import ImagePrograms
-from agent.runtimes.docker_registry import Login
 from agent.runtimes.docker_sharing import Make, Sharing, Wanted
 from agent.runtimes.docker_threads import Threads
+from agent.runtimes.docker_wishes import Ready, Told, Wish, environment
 from agent.runtimes.environment_key import (
     Recipe,
     base_of,
@@ -30,12 +29,9 @@ from agent.runtimes.environment_key import (
     difference,
     digest_of,
     python_of,
-    shown,
 )
 from agent.runtimes.protocol import CannotPrepare, Output
 from schemas.job import Environment
-from schemas.spec import JobSpec
-from schemas.worker import Grant
 
 PACKAGES = Place(f"{FOLDER.lstrip('/')}/", JOB_USER)
 NO_DOCKERFILES = (
@@ -53,48 +49,6 @@ NO_PYTHON = (
 )
 REMEMBERED = 1024
 """Owners' jobs whose last environment is compared with the next one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What is prepared."""
-
-    grant: Grant
-    files: Path
-    """The bundle's own."""
-    logins: Mapping[str, Login] = field(default_factory=dict)
-    """At registries, of the job's owner."""
-
-    @property
-    def spec(self) -> JobSpec:
-        return self.grant.spec
-
-
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """An image to run, and whether it brings its own command."""
-
-    environment: Environment
-    image: str
-    own_command: bool = False
-    python: str = ""
-    """The name under which it has Python; empty where it has none."""
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """What the log says of an environment."""
-
-    choice: Choice
-    base: str
-    recipe: Recipe
-    digest: str = ""
-    """Of the base image."""
-    python: str = ""
-
-    def line(self, state: str) -> str:
-        on = "" if self.choice.source == self.base else f" on {self.base}"
-        return f"{shown(self.recipe.key)} {state}: {self.choice.source}{on} ({self.choice.because})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,18 +240,6 @@ class Environments:
             # A job that runs for days is to show them from its first minute on.
             await self._looks.listings.of(image)
         return await self._with_python(environment(told, cached, image))
-
-
-def environment(told: Told, cached: bool, image: str) -> Environment:
-    return Environment(
-        source=told.choice.source,
-        base=told.base,
-        key=told.recipe.key,
-        cached=cached,
-        image=image,
-        digest=told.digest,
-        python=told.python,
-    )
 
 
 def packages_context(files: Mapping[str, bytes], bundle: Path | None) -> Iterable[bytes]:

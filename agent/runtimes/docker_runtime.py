@@ -27,7 +27,7 @@ from agent.runtimes.docker_container import (
     owner_of,
 )
 from agent.runtimes.docker_engine import Engine, EngineError
-from agent.runtimes.docker_environment import Environments, Looks, Ready, Wish
+from agent.runtimes.docker_environment import Environments, Looks
 from agent.runtimes.docker_leftovers import Leftovers
 from agent.runtimes.docker_listing import Listings
 from agent.runtimes.docker_meter import container_meter
@@ -42,6 +42,7 @@ from agent.runtimes.docker_shell import command_of, shares_kernel
 from agent.runtimes.docker_sibling import SiblingHosts, misplaced, own_container
 from agent.runtimes.docker_threads import Threads
 from agent.runtimes.docker_tracking import ContainerTracking
+from agent.runtimes.docker_wishes import Ready, Wish
 from agent.runtimes.program import Places, limits_of, make_places, program_environment
 from agent.runtimes.protocol import CannotPrepare, Launch, Output, Preparation, Prepared
 from agent.runtimes.shim_runtime import HostProcess, ShimRuntime, start_local_host

@@ -16,8 +16,8 @@ from pathlib import Path
 import docker
 
 from agent.folder import AttemptFolder
+from agent.runtimes.bases import Bases
 from agent.runtimes.docker_engine import Engine
-from agent.runtimes.docker_environment import Bases
 from agent.runtimes.docker_images import image_name
 from agent.runtimes.docker_runtime import DockerConfig, DockerRuntime
 from agent.runtimes.protocol import Preparation, Prepared

@@ -87,10 +87,10 @@ conda_create() {
     export MAMBA_ALWAYS_YES=true CONDA_ALWAYS_YES=true
     if [ -f .micromamba ]; then
         chmod u+x .micromamba
-        ./.micromamba create --prefix /opt/stoker/env --file environment.yml
+        ./.micromamba create --yes --prefix /opt/stoker/env --file environment.yml
         rm .micromamba
     elif command -v micromamba; then
-        micromamba create --prefix /opt/stoker/env --file environment.yml
+        micromamba create --yes --prefix /opt/stoker/env --file environment.yml
     elif conda=$(command -v mamba || command -v conda); then
         "$conda" env create --prefix /opt/stoker/env --file environment.yml
     else

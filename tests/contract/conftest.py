@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from agent.folder import AttemptFolder
-from agent.runtimes.docker_environment import Bases
+from agent.runtimes.bases import Bases
 from agent.runtimes.docker_images import BuildLimits
 from agent.runtimes.docker_runtime import DockerConfig, DockerRuntime
 from agent.runtimes.dummy import DummyRuntime

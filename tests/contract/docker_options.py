@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from agent.runtimes.docker_environment import Bases
+from agent.runtimes.bases import Bases
 from agent.runtimes.docker_runtime import DockerConfig
 
 BASE = os.environ.get("STOKER_BASE_IMAGE", "stoker-base:local")

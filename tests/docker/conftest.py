@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from agent.folder import AttemptFolder
+from agent.runtimes.bases import Bases
 from agent.runtimes.docker_container import OWNER, owner_of
 from agent.runtimes.docker_engine import Engine, EngineError
-from agent.runtimes.docker_environment import Bases
 from agent.runtimes.docker_images import BuildLimits
 from agent.runtimes.docker_runtime import DockerConfig, DockerRuntime
 from agent.runtimes.protocol import Exit, Preparation, Prepared

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import pytest
 
+from agent.runtimes.bases import Bases
 from agent.runtimes.docker_container import owner_of
-from agent.runtimes.docker_environment import Bases
 from agent.runtimes.docker_images import BuildLimits
 from agent.runtimes.docker_runtime import DockerConfig, DockerRuntime
 from agent.runtimes.protocol import CannotPrepare

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from agent.handing import Secrets
+from agent.runtimes.bases import Bases
 from agent.runtimes.docker_engine import Engine, EngineError
-from agent.runtimes.docker_environment import Bases
 from agent.runtimes.docker_images import BuildLimits
 from agent.runtimes.docker_runtime import DockerConfig, DockerRuntime
 from agent.runtimes.protocol import Exit

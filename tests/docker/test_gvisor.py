@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from agent.handing import Secrets
+from agent.runtimes.bases import Bases
 from agent.runtimes.docker_engine import Engine
-from agent.runtimes.docker_environment import Bases
 from agent.runtimes.docker_runtime import DockerConfig, DockerRuntime
 
 from .conftest import BASE, PATIENCE, Bundle

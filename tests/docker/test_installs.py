@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
+from agent.runtimes.bases import Bases
 from agent.runtimes.build_context import files_context
 from agent.runtimes.docker_container import INSTALLS, owner_of
 from agent.runtimes.docker_engine import Engine, json_lines
-from agent.runtimes.docker_environment import Bases
 from agent.runtimes.docker_images import BuildLimits
 from agent.runtimes.docker_runtime import DockerConfig, DockerRuntime
 from agent.runtimes.protocol import CannotPrepare

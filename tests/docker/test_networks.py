@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from pip._internal.models.index import PyPI
 
+from agent.runtimes.bases import Bases
 from agent.runtimes.docker_engine import Engine
-from agent.runtimes.docker_environment import Bases
 from agent.runtimes.docker_runtime import DockerConfig, DockerRuntime
 from agent.runtimes.protocol import CannotPrepare
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from agent.runtimes import docker_registry
+from agent.runtimes.bases import Bases
 from agent.runtimes.docker_container import owner_of
 from agent.runtimes.docker_engine import Engine
-from agent.runtimes.docker_environment import Bases
 from agent.runtimes.docker_images import BuildLimits, image_name
 from agent.runtimes.docker_runtime import DockerConfig, DockerRuntime
 from agent.runtimes.protocol import CannotPrepare, Preparation

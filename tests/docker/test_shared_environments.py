@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from agent.folder import AttemptFolder
+from agent.runtimes.bases import Bases
 from agent.runtimes.docker_container import INSTALLS, owner_of
 from agent.runtimes.docker_engine import Engine, json_lines
-from agent.runtimes.docker_environment import Bases
 from agent.runtimes.docker_images import BuildLimits, image_name
 from agent.runtimes.docker_leftovers import ENVIRONMENT
 from agent.runtimes.docker_runtime import DockerConfig, DockerRuntime
