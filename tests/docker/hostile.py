@@ -239,19 +239,21 @@ SECRETS = """
 for variable in os.environ:
     if variable.startswith(("DOCKER", "NATS", "STOKER_SERVER", "STOKER_CONFIG")):
         got.append(variable)
-for top in ("/job", "/outputs", "/tmp", "/run", "/etc"):
+for top in ("/job", "/outputs", "/checkpoints", "/tmp", "/run", "/etc"):
     for path in pathlib.Path(top).rglob("*"):
         if path.suffix in (".creds", ".nk") or path.name in ("notes.msgpack", "agent.toml"):
             got.append(str(path))
 mounts = [line.split()[4] for line in open("/proc/self/mountinfo")]
-pipes = "/run/stoker"  # where it prints: two pipes of its own, and no room for more
+# Where it prints, two pipes of its own, and where it is told why it is stopped: no room for more.
+its = ("/run/stoker", "/run/stoker-stop")
 odd = [m for m in mounts if "stoker" in m or m.startswith(("/host", "/var/lib"))]
-got.extend(m for m in odd if m != pipes)
-try:
-    pathlib.Path(pipes, "more").touch()
-    got.append(pipes)
-except OSError:
-    pass
+got.extend(m for m in odd if m not in its)
+for place in its:
+    try:
+        pathlib.Path(place, "more").touch()
+        got.append(place)
+    except OSError:
+        pass
 tell()
 """
 
