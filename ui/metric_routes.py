@@ -9,7 +9,7 @@ from ui.operations import API, Operation, Query
 
 ATTEMPT = Query("attempt", "Number of the attempt; the newest with metrics if left out.", "integer")
 SERIES = Query("series", "Key such as log:loss, or a name; repeated for more.")
-POINTS = Query("points", "Most points of each series, 2 to 4,000; 1,000.", "integer")
+POINTS = Query("points", "Most points of each series, 5 to 4,000; 1,000.", "integer")
 RANGE = (
     Query("from", "Only from there on: a step, or Unix seconds.", "number"),
     Query("to", "Only up to there.", "number"),

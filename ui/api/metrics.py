@@ -32,7 +32,7 @@ from ui.metric_views import (
 )
 from ui.problems import HttpProblem, refuse
 
-USUAL_POINTS, MOST_POINTS = 1000, 4000
+LEAST_POINTS, USUAL_POINTS, MOST_POINTS = 5, 1000, 4000
 MOST_SERIES = 100
 """In one answer."""
 DAY = 86_400.0
@@ -57,7 +57,7 @@ async def metric_points(request: web.Request) -> web.Response:
     stored = await chosen_attempt(request)
     heads = chosen_series(request, stored.head)
     axis = axis_of(request)
-    most = number_of(request, "points", USUAL_POINTS, 2, MOST_POINTS)
+    most = number_of(request, "points", USUAL_POINTS, LEAST_POINTS, MOST_POINTS)
     low, high = number_in(request, "from"), number_in(request, "to")
     since = low if low is not None and axis is Axis.TIME else 0.0
 
@@ -102,7 +102,7 @@ async def worker_metrics(request: web.Request) -> web.Response:
             raise unknown_worker(worker)
         return json_answer(WorkerCurves(worker=worker))
     heads = chosen_series(request, stored.head, all_if_none=True)
-    most = number_of(request, "points", USUAL_POINTS, 2, MOST_POINTS)
+    most = number_of(request, "points", USUAL_POINTS, LEAST_POINTS, MOST_POINTS)
     low, high = number_in(request, "from"), number_in(request, "to")
     since = max(low or 0.0, stored.head.at - DAY)
 
