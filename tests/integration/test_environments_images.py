@@ -85,6 +85,34 @@ async def test_a_layer_that_is_damaged_is_found_out_and_built_anew(
     assert await Shelf(bus).blob("default", digest) is None
 
 
+async def test_what_a_registry_has_is_told_by_its_digest_and_built_once_where_it_cannot_be_had(
+    bus: Bus, worker: Make
+) -> None:
+    one, two, three = worker("w1"), worker("w2"), worker("w3")
+    one.reference = f"registry.example/env/default@sha256:{BASE}"
+    one.shares.eager = True
+    await build(one, await grant_of(bus, "j1", "w1"))
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            entry = await Shelf(bus).entry("default", KEY)
+            if entry and entry.phase is Phase.READY:
+                break
+            await asyncio.sleep(0.05)
+    assert await ImageStore(bus).stored() == set()
+    grants = [await grant_of(bus, "j2", "w2"), await grant_of(bus, "j3", "w3")]
+    asked = await two.turn(grants[0])
+    also = await three.turn(grants[1])
+    assert asked is not None
+    assert also is not None
+    assert asked.image is not None
+    assert (asked.turn, asked.image.reference) == (Turn.FETCH, one.reference)
+    answer = await two.fleet.lost(grants[0], KEY, asked.number, BASE)
+    others = await three.fleet.lost(grants[1], KEY, also.number, BASE)
+    assert answer is not None
+    assert others is not None
+    assert (answer.turn, others.turn) == (Turn.BUILD, Turn.WAIT)
+
+
 async def test_a_layer_that_is_there_already_is_not_sent_again(bus: Bus, worker: Make) -> None:
     one, two = worker("w1"), worker("w2")
     await shared(bus, one, two)

@@ -237,6 +237,23 @@ def test_the_longest_unused_go_until_the_rest_fits_and_layers_count_once() -> No
     assert surplus(entries, sizes, NOW, config) == ["p.b"]
 
 
+def test_what_a_registry_has_takes_no_room_and_can_be_lost() -> None:
+    config = EnvironmentsConfig(most_bytes=39)
+    manifest = Blob(digest=ONE, size=0)
+    there = SharedImage(
+        id="i", config=manifest, layers=(), reference=f"registry.example/env/p@sha256:{ONE}"
+    )
+    old = NOW - 2 * config.spared
+    entries = {
+        "p.a": entry(Phase.READY, image=there, used_at=old),
+        "p.b": shared(old + 1, TWO),
+    }
+    assert surplus(entries, {f"p.{TWO}": 40}, NOW, config) == ["p.b"]
+    lost = entry(Phase.READY, image=there)
+    assert builds(decide(lost, lost=ONE, waited=3), 4)
+    assert decide(lost, lost=TWO, waited=3).answer.turn is Turn.FETCH
+
+
 def test_more_than_can_be_remembered_go_the_longest_unused_first() -> None:
     config = EnvironmentsConfig(most_entries=1)
     old = NOW - 2 * config.spared
