@@ -110,10 +110,9 @@ class Builds:
         """Cache mounts go, the longest unused first, until the rest fits."""
         try:
             used = await self._threads.run(self._cache)
-            gone = surplus(used, self._kept.size)
-            if gone:
-                filters = json.dumps({"id": gone})
-                query = {"all": 1, "filters": filters}
+            for mount in surplus(used, self._kept.size):
+                # The engine takes one id at a time.
+                query = {"all": 1, "filters": json.dumps({"id": [mount]})}
                 await self._threads.run(self._engine.call, "POST", "/build/prune", query)
         except EngineError as error:
             log.info("the cache of builds stays as it is: %s", error)
