@@ -112,26 +112,40 @@ export function smoothed({ xs, ys }, weight, span) {
 /** What can be drawn: null, a gap, where there is no number, or none that a logarithm knows. */
 export const drawable = (ys, log) => ys.map((y) => (Number.isFinite(y) && (!log || y > 0) ? y : null));
 
-/** Lines with places of their own on one axis: [xs, ys, ys, …], undefined where a line has no point. */
+/**
+ * Lines with places of their own on one axis: [xs, ys, ys, …], undefined where a line has no point.
+ * A place stands as often as a line has points there: what was printed at once has one time.
+ */
 export function aligned(lines) {
   const all = new Float64Array(lines.reduce((sum, { xs }) => sum + xs.length, 0));
+  const often = new Map(); // place to how many points a line has there, where it is not one
   let total = 0;
-  for (const { xs } of lines) { all.set(xs, total); total += xs.length; }
-  all.sort();
-  let places = 0;
-  for (const x of all) if (places === 0 || x !== all[places - 1]) all[places++] = x;
-  const xs = Array.from(all.subarray(0, places));
-  return [xs, ...lines.map((line) => onPlaces(line, xs))];
+  for (const { xs } of lines) {
+    for (let at = 0, same = 1; at < xs.length; at += 1) {
+      same = at > 0 && xs[at] === xs[at - 1] ? same + 1 : 1;
+      if (same === 1) all[total++] = xs[at];
+      else if (same > (often.get(xs[at]) ?? 1)) often.set(xs[at], same);
+    }
+  }
+  const sorted = all.subarray(0, total).sort();
+  const places = [];
+  for (let at = 0; at < total; at += 1) {
+    const x = sorted[at];
+    if (at > 0 && x === sorted[at - 1]) continue;
+    for (let left = often.get(x) ?? 1; left > 0; left -= 1) places.push(x);
+  }
+  return [places, ...lines.map((line) => onPlaces(line, places))];
 }
 
-function onPlaces(line, places) {
-  const ys = new Array(places.length).fill(undefined);
-  let at = 0;
-  for (let index = 0; index < line.xs.length; index += 1) {
-    while (places[at] < line.xs[index]) at += 1;
-    ys[at] = line.ys[index];
+function onPlaces({ xs, ys }, places) {
+  const found = new Array(places.length).fill(undefined);
+  let at = -1;
+  for (let index = 0; index < xs.length; index += 1) {
+    at += 1; // its next point stands behind its last one, though it be at the same place
+    while (places[at] < xs[index]) at += 1;
+    found[at] = ys[index];
   }
-  return ys;
+  return found;
 }
 
 /** The same columns with at most about `most` points: of each part of the time the lowest and the highest. */

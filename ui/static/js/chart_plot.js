@@ -79,7 +79,7 @@ export class Plot {
   /** The range of values, with the limit in it where there is one. */
   high(min, max) {
     if (min === null || min === undefined || max === null) return this.view.log ? [0.1, 1] : [0, this.limit || 1];
-    if (this.view.log) return this.uPlot.rangeLog(min, max, 10, false);
+    if (this.view.log) return this.uPlot.rangeLog(min === max ? min / 2 : min, min === max ? max * 2 : max, 10, false);
     if (this.unit === "share") return [0, Math.max(max, 1) * 1.02];
     if (this.unit) return [0, Math.max(max, this.limit ?? 0) * 1.06 || 1];
     const room = (max - min) * 0.06 || Math.abs(max) * 0.1 || 1;

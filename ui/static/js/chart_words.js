@@ -1,6 +1,8 @@
 // How are the numbers of a chart written?
 import { bytes, duration } from "./format.js";
 
+const whole = new Intl.NumberFormat("en");
+const moment = new Intl.DateTimeFormat([], { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 const compact = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 2 });
 
 /** A value with about four digits that count. */
@@ -8,7 +10,7 @@ export function number(value) {
   if (value === null || value === undefined) return "";
   if (!Number.isFinite(value)) return Number.isNaN(value) ? "NaN" : value > 0 ? "∞" : "−∞";
   const size = Math.abs(value);
-  if (Number.isInteger(value) && size < 1e6) return minus(value.toLocaleString("en"));
+  if (Number.isInteger(value) && size < 1e6) return minus(whole.format(value));
   if (size >= 1e6 || size < 1e-3) return minus(value.toExponential(2).replace("e+", "e"));
   return minus(String(Number(value.toPrecision(4))));
 }
@@ -28,8 +30,8 @@ export const writer = (unit) => UNITS[unit ?? ""] ?? ((value) => `${number(value
 
 /** A place on the axis, in words. */
 export function place(x, axis) {
-  if (axis === "step") return `step ${x.toLocaleString("en")}`;
-  if (axis === "time") return new Date(x * 1000).toLocaleString([], { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+  if (axis === "step") return `step ${whole.format(x)}`;
+  if (axis === "time") return moment.format(x * 1000);
   return `after ${duration(x) || "0 s"}`;
 }
 
@@ -53,7 +55,7 @@ function sinceTick(seconds, each) {
   return `${sign}${Number((size / 86400).toFixed(1))} d`;
 }
 
-const stepTick = (step, each) => (Math.abs(step) >= 10000 && each >= 100 ? compact.format(step) : step.toLocaleString("en"));
+const stepTick = (step, each) => (Math.abs(step) >= 10000 && each >= 100 ? compact.format(step) : whole.format(step));
 
 /** What stands at the marks of an axis, `each` apart. */
 export function ticks(axis, marks, each) {

@@ -3,7 +3,9 @@ import { ask } from "./api.js";
 import { reduced } from "./chart_math.js";
 
 const POINTS = 1000; // of a line, for one view of it
-const MOST = 4000; // of a line, before those that came live are thinned out
+const FEWEST = 250; // of a line among many
+const TOGETHER = 10000; // of all lines of a chart: what can be drawn anew in one frame
+const GROWN = 2; // times as many points as a line was asked for, before those that came live are thinned out
 const HELD = 60; // messages that wait for the answer that they continue
 const NAMES = 50; // series in one request
 const ADDRESS = 5000; // characters of their names in it
@@ -31,16 +33,18 @@ export class Feed {
     this.timer = 0;
   }
 
-  /** Wishes what is missing of tracks for this view of them. */
+  /** Wishes what is missing of the tracks of one chart for this view of them. */
   want(tracks, { axis, zoom }) {
+    const points = Math.max(FEWEST, Math.min(POINTS, Math.floor(TOGETHER / tracks.length)));
     for (const track of tracks) {
-      if (track.columns?.axis !== axisOf(axis)) this.wish(track, { axis: axisOf(axis), zoom: "" });
+      track.points = points;
+      if (track.columns?.axis !== axisOf(axis) || track.columns.points < points) this.wish(track, { axis: axisOf(axis), zoom: "" });
       if (zoom && track.finer !== zoomKey({ axis, zoom })) this.wish(track, { ...partOf(track, axis, zoom), zoom: zoomKey({ axis, zoom }) });
     }
   }
 
   wish(track, view) {
-    if (track.asked === view.zoom + view.axis) return;
+    if (track[slot(view)] === view.zoom + view.axis) return;
     this.wishes.set(`${view.zoom} ${track.id}`, { track, view });
     if (!this.timer) this.plan(SOON);
   }
@@ -62,7 +66,7 @@ export class Feed {
   /** Wishes that one request can grant. */
   take() {
     const [first] = this.wishes.values();
-    const same = ({ track, view }) => track.home === first.track.home && view.zoom === first.view.zoom && view.axis === first.view.axis && view.from === first.view.from;
+    const same = ({ track, view }) => track.points === first.track.points && track.home === first.track.home && view.zoom === first.view.zoom && view.axis === first.view.axis && view.from === first.view.from;
     const taken = [];
     let characters = 0;
     for (const [key, wish] of this.wishes) {
@@ -77,7 +81,7 @@ export class Feed {
 
   async request(wishes) {
     this.busy += 1;
-    for (const { track, view } of wishes) track.asked = view.zoom + view.axis;
+    for (const { track, view } of wishes) track[slot(view)] = view.zoom + view.axis;
     try {
       const { series } = await ask(addressOf(wishes));
       this.failed = 0;
@@ -88,7 +92,7 @@ export class Feed {
       this.failed += 1;
       const passing = error.problem?.code === "offline" || error.problem?.status >= 500;
       for (const { track, view } of wishes) {
-        track.asked = "";
+        track[slot(view)] = "";
         if (passing) this.wishes.set(`${view.zoom} ${track.id}`, { track, view });
       }
     } finally {
@@ -98,6 +102,8 @@ export class Feed {
   }
 }
 
+/** Where a track notes which points are on their way. */
+const slot = ({ zoom }) => (zoom ? "askedFine" : "asked");
 const axisOf = (axis) => (axis === "step" ? "step" : "time");
 export const zoomKey = ({ axis, zoom }) => (zoom ? `${axis} ${zoom.min} ${zoom.max}` : "");
 
@@ -110,7 +116,7 @@ function partOf(track, axis, { min, max }) {
 
 function addressOf(wishes) {
   const [{ track, view }] = wishes;
-  const query = new URLSearchParams([["points", POINTS], ["axis", view.axis]]);
+  const query = new URLSearchParams([["points", track.points], ["axis", view.axis]]);
   if (view.zoom) { query.set("from", view.from); query.set("to", view.to); }
   for (const wish of wishes) query.append("series", wish.track.key);
   return track.address(query);
@@ -118,33 +124,27 @@ function addressOf(wishes) {
 
 function take(track, view, series) {
   const columns = series ? columnsOf(series) : { steps: [], times: [], values: [], count: 0 };
-  track.asked = "";
+  track[slot(view)] = "";
   if (view.zoom) { track.fine = columns; track.finer = view.zoom; return; }
-  track.columns = { ...columns, axis: view.axis };
+  track.columns = { ...columns, axis: view.axis, points: columns.values.length < columns.count ? track.points : POINTS };
   for (const late of track.held ?? []) append(track, late);
   track.held = null;
 }
 
-/** Points that came live: `first` of `count` stood before them. Points that an answer had are left out. */
+/** Points that came live, behind the first `first`; `count` there are with them. */
 export function append(track, { first, count, ...message }) {
   const known = track.columns;
-  if (!known) {
-    if (track.asked) track.held = [...(track.held ?? []), { first, count, ...message }].slice(-HELD);
-    return;
-  }
-  if (count <= known.count) return;
-  if (first > known.count) { known.axis = ""; return; } // some are missing: asked for anew
+  if (track.asked) track.held = [...(track.held ?? []), { first, count, ...message }].slice(-HELD);
+  if (!known || count <= known.count) return;
+  if (first !== known.count) { known.axis = ""; return; } // some are missing: asked for anew
   const { steps, times, values } = columnsOf(message);
-  known.newest ??= known.times.reduce((newest, time) => Math.max(newest, time), -Infinity);
-  const before = first < known.count ? known.newest : -Infinity;
   for (let at = 0; at < times.length; at += 1) {
-    if (times[at] <= before) continue;
     known.steps.push(steps[at]);
     known.times.push(times[at]);
     known.values.push(values[at]);
-    known.newest = Math.max(known.newest, times[at]);
   }
   known.count = count;
-  if (known.values.length > MOST) Object.assign(known, reduced(known, MOST / 2));
-  if (known.values.length > MOST) known.axis = ""; // its times go to and fro
+  const most = GROWN * track.points;
+  if (known.values.length > most) Object.assign(known, reduced(known, track.points));
+  if (known.values.length > most) known.axis = ""; // its times go to and fro
 }

@@ -50,7 +50,7 @@ export class JobMetrics {
     if (known) { Object.assign(known.summary, summary); return false; }
     const { job } = this;
     this.tracks.set(id, {
-      id, job, attempt, key, name, source, unit, summary, home: `${job} ${attempt}`, columns: null, fine: null, finer: "", asked: "",
+      id, job, attempt, key, name, source, unit, summary, home: `${job} ${attempt}`, columns: null, fine: null, finer: "", asked: "", askedFine: "",
       origin: () => this.origin(attempt),
       address: (query) => `/jobs/${job}/metrics/points?attempt=${attempt}&${query}`,
     });

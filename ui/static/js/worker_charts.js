@@ -56,7 +56,7 @@ export class WorkerCharts {
 
   put(name, { key, name: series, source, unit, steps, times, values, bad, ...summary }) {
     if (!this.tracks.has(key)) {
-      this.tracks.set(key, { id: `${name} ${key}`, job: name, attempt: 0, key, name: series, source, unit, home: name, fine: null, finer: "", asked: "", origin: () => 0, address: (query) => `/workers/${name}/metrics?${query}` });
+      this.tracks.set(key, { id: `${name} ${key}`, job: name, attempt: 0, key, name: series, source, unit, home: name, fine: null, finer: "", asked: "", askedFine: "", origin: () => 0, address: (query) => `/workers/${name}/metrics?${query}` });
     }
     const columns = columnsOf({ steps, times, values, bad, count: summary.count });
     Object.assign(this.tracks.get(key), { summary, columns: { ...columns, axis: "time" } });
