@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import shutil
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
@@ -47,6 +49,8 @@ NO_PYTHON = (
     "the image {image} has no Python: name one that has with --image, or bring a Dockerfile that"
     " installs it"
 )
+LISTING_WAITS = 10.0
+"""Seconds that a job waits for the list of what was built for it."""
 REMEMBERED = 1024
 """Owners' jobs whose last environment is compared with the next one."""
 
@@ -238,7 +242,9 @@ class Environments:
         image, cached = await self._sharing.made(wanted, output)
         if built:
             # A job that runs for days is to show them from its first minute on.
-            await self._looks.listings.of(image)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LISTING_WAITS):
+                    await self._looks.listings.of(image)
         return await self._with_python(environment(told, cached, image))
 
 

@@ -15,8 +15,11 @@ from agent.runtimes.choice import CONDA, REQUIREMENTS, UV_LOCK, Choice
 from agent.runtimes.listing import LIST
 from agent.runtimes.process_build import NO_CONDA, Interpreter, build_commands, home_of
 from agent.runtimes.protocol import CannotPrepare
+from schemas.job import Attempt, Environment, Record, State
 from schemas.packages import CUT, MOST_BYTES, BadPackages, bounded, packed, unpacked
+from schemas.spec import JobSpec
 from stoker.made_of import packages_line
+from ui.api.packages import digest_of as list_digest
 
 DIRECT = {
     "by-url": '{"url": "https://user:secret@example.org/x.whl", "archive_info": {}}',
@@ -71,6 +74,23 @@ def test_what_is_no_list_is_refused(data: bytes) -> None:
 def test_the_command_shows_a_few_of_many() -> None:
     assert packages_line(("a==1", "b==2")) == "a==1, b==2"
     assert packages_line([f"p{number}==1" for number in range(9)]).endswith("and 3 more (--json)")
+
+
+def test_the_list_is_that_of_an_attempt_or_of_the_newest_that_told_one() -> None:
+    def attempt(number: int, packages: str | None) -> Attempt:
+        made = Environment(source="python", base="b", key="k", packages=packages or "")
+        environment = made if packages is not None else None
+        return Attempt(
+            number=number, worker="w", claim="c", nonce="n", granted_at=1.0, environment=environment
+        )
+
+    record = Record(
+        id="j", owner="me", spec=JobSpec(), bundle="b", state=State.RUNNING, submitted_at=1.0,
+        changed_at=1.0, attempt=4,
+        attempts=(attempt(1, "one"), attempt(2, "two"), attempt(3, ""), attempt(4, None)),
+    )  # fmt: skip
+    asked = [list_digest(record, number) for number in (0, 1, 2, 3, 4, 9)]
+    assert asked == ["two", "one", "two", "", "", ""]
 
 
 INTERPRETER = Interpreter(sys.executable, "3.12", "3.12")
