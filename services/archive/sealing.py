@@ -11,7 +11,7 @@ import base64
 import contextlib
 import logging
 import time
-from collections.abc import Coroutine
+from collections.abc import AsyncGenerator, Coroutine
 from dataclasses import dataclass, field
 
 from bus import subjects
@@ -129,9 +129,30 @@ class Sealer:
             return None
 
     async def _round(self, rank: Rank, index: LogIndex, ends: bool, rows: RowSealer) -> Round:
+        """One block is read while the one before it is stored."""
         done = Round(index.end)
+        adding: list[asyncio.Task[Sealed]] = []
+        try:
+            async with (
+                asyncio.TaskGroup() as tasks,
+                contextlib.aclosing(self._read(rank, done)) as read,
+            ):
+                async for chunks, whole in read:
+                    if adding:
+                        await adding[-1]
+                    alone = ends and not (index.blocks or adding or whole)
+                    painting = rows.add(index, chunks)
+                    adding.append(tasks.create_task(self._add(rank, chunks, alone, painting)))
+        except BaseExceptionGroup as failed:
+            raise failed.exceptions[0] from None
+        done.blocks = [block.result() for block in adding]
+        done.rows = await rows.finish()
+        return done
+
+    async def _read(self, rank: Rank, done: Round) -> AsyncGenerator[tuple[list[LogChunk], bool]]:
+        """What makes a block each, at most ``ROUND`` times, and whether it is a whole one."""
         chunks: list[LogChunk] = []
-        size = 0
+        size = blocks = 0
         stream = follow(self._bus, "LOGS", rank.subject, stop_at_end=True, batch=BATCH)
         async with contextlib.aclosing(stream) as deliveries:
             async for delivery in deliveries:
@@ -143,18 +164,14 @@ class Sealer:
                 done.offset = chunk.end
                 size += len(chunks[-1].data)
                 if size >= BLOCK or len(chunks) >= BLOCK_CHUNKS:
-                    done.blocks.append(
-                        await self._add(rank, chunks, False, rows.add(index, chunks))
-                    )
+                    blocks += 1
+                    done.more = blocks == ROUND and delivery.pending > 0
+                    yield chunks, True
+                    if blocks == ROUND:
+                        return
                     chunks, size = [], 0
-                    if len(done.blocks) == ROUND:
-                        done.more = delivery.pending > 0
-                        break
         if chunks:
-            alone = ends and not index.blocks and not done.blocks
-            done.blocks.append(await self._add(rank, chunks, alone, rows.add(index, chunks)))
-        done.rows = await rows.finish()
-        return done
+            yield chunks, False
 
     async def _add(
         self,
