@@ -123,6 +123,12 @@ class Client(Submitting, Datasets):
         path = f"/api/v1/jobs/{quote(job, safe='')}/retry{'?resume=1' if resume else ''}"
         return read_job(self.transport.post(path, {}, key or secrets.token_hex(16)))
 
+    def checkpoint(self, job: str) -> Mapping[str, Any] | None:
+        """From what its next attempt, or a job that resumes it, would go on; None for nothing."""
+        answer = self.transport.get(job_path(job, "checkpoint", {}))
+        found: Mapping[str, Any] | None = answer.get("checkpoint")
+        return found
+
     def wait(self, job: str, timeout: float | None = None) -> Job:
         """The job when it has ended; ``TimeoutError`` where that takes longer."""
         deadline = None if timeout is None else time.monotonic() + timeout

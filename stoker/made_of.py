@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stoker.answers import current_attempt
+from stoker.packing import told_files
 
 PACKAGES_SHOWN = 6
 CHANGED = {True: ", with changes that are not in it", False: "", None: ", changed or not: unknown"}
@@ -30,6 +31,7 @@ def made_of(record: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("data", data_line((record.get("spec") or {}).get("data") or ())),
         ("repeats", record.get("retry_of") or ""),
         ("begins from", (record.get("spec") or {}).get("resume") or ""),
+        ("checkpoint", checkpoint_line(record.get("checkpoint"))),
         ("like", record.get("like") or ""),
         ("again with", again.get("command") or ""),
     ]
@@ -51,6 +53,14 @@ def packages_line(packages: Sequence[str]) -> str:
     more = len(packages) - PACKAGES_SHOWN
     shown = ", ".join(packages[:PACKAGES_SHOWN])
     return f"{shown} and {more} more (--json)" if more > 0 else shown
+
+
+def checkpoint_line(checkpoint: Mapping[str, Any] | None) -> str:
+    """From what its next attempt would go on."""
+    if not checkpoint:
+        return ""
+    told = told_files(checkpoint["files"], checkpoint["size"])
+    return f"{told}, of attempt {checkpoint['attempt']}"
 
 
 def source_line(source: Mapping[str, Any] | None) -> str:

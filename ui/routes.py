@@ -13,6 +13,7 @@ from ui.api import (
     list_socket,
     oidc,
     packages,
+    resuming,
     samples,
     sharing,
     submitting,
@@ -88,6 +89,15 @@ OPERATIONS: tuple[Operation, ...] = (
         "text/plain",
         query=(Query("attempt", "Number; the newest that told them if left out.", "integer"),),
         problems=(404, 422, 503),
+        action=Action.SEE_JOB,
+    ),
+    Operation(
+        "GET",
+        f"{API}/jobs/{{job}}/checkpoint",
+        resuming.show_checkpoint,
+        "Show from what its next attempt would go on.",
+        resuming.CheckpointAnswer,
+        problems=(404, 503),
         action=Action.SEE_JOB,
     ),
     Operation(

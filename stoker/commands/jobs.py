@@ -76,7 +76,8 @@ def show(job: JobArgument = "last", as_json: AsJson = False, server: Server = No
     client = Client(server)
     found = one_job(client, job)
     again = {**(found.raw.get("reproduce") or {}), "packages": client.packages(found.id)}
-    found = replace(found, raw={**found.raw, "reproduce": again})
+    checkpoint = client.checkpoint(found.id)
+    found = replace(found, raw={**found.raw, "reproduce": again, "checkpoint": checkpoint})
     if as_json:
         return show_json({**found.raw, "explanation": found.explanation})
     console().print(job_page(found))

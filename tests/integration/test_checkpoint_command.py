@@ -45,6 +45,8 @@ def test_the_documented_example_goes_on_after_each_stop_and_in_a_new_job(
     assert "checkpoint" not in first
     assert "restored the checkpoint of attempt 1: 1 file, " in second
     assert f"goes on from step {stopped[1]}\n" in second
+    assert shown["checkpoint"]["attempt"] == 2
+    assert "of attempt 2" in up.stoker("show", job).stdout
     again = up.stoker("retry", job, "--resume", "--json")
     assert json.loads(again.stdout)["spec"]["resume"] == job
     resumed = json.loads(again.stdout)["id"]

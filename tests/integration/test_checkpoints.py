@@ -362,3 +362,16 @@ async def test_after_a_month_an_ended_jobs_checkpoint_is_removed(bus: Bus, tmp_p
             while await case.round() != (0, 0):
                 await sweeper.round()
         assert await case.store.jobs() == set()
+
+
+async def test_a_service_that_is_away_is_waited_for(bus: Bus, tmp_path: Path) -> None:
+    case = Case(bus, tmp_path)
+    async with serving(bus):
+        first = await case.attempt(1)
+        (first.root / "model").write_bytes(os.urandom(3 * CHUNK))
+        await first.look()
+    second = await case.attempt(2)
+    restoring = asyncio.create_task(second.restored())
+    async with serving(bus):
+        assert await restoring
+        assert second.there() == first.there()

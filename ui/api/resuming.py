@@ -1,4 +1,4 @@
-"""From which job's last checkpoint does a new job begin?"""
+"""What is a job's last checkpoint, and from which one does a new job begin?"""
 
 from __future__ import annotations
 
@@ -7,10 +7,43 @@ from aiohttp import web
 from bus.checkpoints import CheckpointStore
 from schemas.access import Action
 from schemas.job import Record
+from schemas.message import Message
 from schemas.spec import JobSpec
+from ui.api.common import json_answer, stored_job
 from ui.api.kept_secrets import seen
 from ui.keys import BUS
 from ui.problems import refuse
+
+
+class CheckpointView(Message):
+    """The last whole checkpoint of a job."""
+
+    attempt: int
+    """That wrote it."""
+    worker: str
+    at: float
+    """Unix seconds at which it was stored."""
+    files: int
+    size: int
+    """Bytes of all files."""
+
+
+class CheckpointAnswer(Message):
+    """What a job would go on from; nothing where it has no checkpoint of its own."""
+
+    checkpoint: CheckpointView | None = None
+
+
+async def show_checkpoint(request: web.Request) -> web.Response:
+    job = (await stored_job(request)).record.id
+    found = await CheckpointStore(request.app[BUS]).last(job)
+    if found is None:
+        return json_answer(CheckpointAnswer())
+    head = found.head
+    view = CheckpointView(
+        attempt=head.attempt, worker=head.worker, at=head.at, files=head.files, size=head.total
+    )
+    return json_answer(CheckpointAnswer(checkpoint=view))
 
 
 async def with_resumed(request: web.Request, spec: JobSpec) -> JobSpec:

@@ -19,6 +19,8 @@ const MARKS = { running: "▶", succeeded: "✓", failed: "✗", cancelled: "–
 
 let job = null;
 let asking = false;
+let checkpoint = null; // from what it would go on
+let lookedAt = ""; // in which state and attempt that was asked last
 let quote = null; // the lines that say why it failed
 
 const outputs = new Outputs(id);
@@ -41,11 +43,22 @@ function showJob() {
   outputs.setJob(job);
   charts.setJob(job);
   showPhases(job);
-  showFacts(job);
+  showFacts(job, checkpoint);
   showAsked(job);
   showReproduce(job);
   showHistory(job);
   explain();
+  if (lookedAt !== `${job.state} ${job.attempt}`) lookAtCheckpoint();
+}
+
+/** From what it would go on; asked when it changes its state, and now and then while it runs. */
+async function lookAtCheckpoint() {
+  lookedAt = `${job.state} ${job.attempt}`;
+  try {
+    ({ checkpoint } = await ask(`/jobs/${id}/checkpoint`));
+    showFacts(job, checkpoint);
+    showButtons();
+  } catch { /* asked again soon */ }
 }
 
 function showReason() {
@@ -65,6 +78,7 @@ function showButtons() {
   $("cancel").hidden = ended || !mayRule();
   if (job.state === "cancelling") { $("cancel").disabled = true; $("cancel").textContent = "Cancelling…"; $("cancel").classList.remove("sure"); }
   $("retry").hidden = !ended || !maySubmit();
+  $("resume").hidden = !ended || !checkpoint || !maySubmit();
   $("clone").hidden = !maySubmit();
   $("clone").href = `/?from=${id}`;
 }
@@ -121,27 +135,29 @@ async function cancel() {
   }
 }
 
-let retryKey = newKey();
-async function retry() {
-  $("retry").disabled = true;
+const retryKeys = { "": newKey(), "?resume=1": newKey() };
+async function retry(button, query = "") {
+  button.disabled = true;
   try {
-    const answer = await ask(`/jobs/${id}/retry`, { method: "POST", key: retryKey });
+    const answer = await ask(`/jobs/${id}/retry${query}`, { method: "POST", key: retryKeys[query] });
     location.href = `/jobs/${answer.job.id}`;
   } catch (error) {
     toast(error.message, true);
-    retryKey = newKey();
-    $("retry").disabled = false;
+    retryKeys[query] = newKey();
+    button.disabled = false;
   }
 }
 
 $("cancel").addEventListener("click", cancel);
-$("retry").addEventListener("click", retry);
+$("retry").addEventListener("click", () => retry($("retry")));
+$("resume").addEventListener("click", () => retry($("resume"), "?resume=1"));
 $("quote-place").addEventListener("click", (event) => { event.preventDefault(); if (quote) log.showQuote(quote); });
 $("id").addEventListener("click", () => navigator.clipboard?.writeText(id).then(() => toast("Copied.")));
 bindKeys(log.keys);
 bindReproduce();
 bindSharing(id);
 tellNotes(id);
+setInterval(() => { if (job?.state === "running" && document.visibilityState !== "hidden") lookAtCheckpoint(); }, 15_000);
 setInterval(() => { if (job && !ENDED.has(job.state)) { showPhases(job); explain(); } }, 2000);
 $("log").log = log; // for extensions and tests: its panes and their rows
 

@@ -56,7 +56,7 @@ export function fill(element, facts) {
   element.replaceChildren(...facts.filter(([, value]) => value !== null && value !== undefined && value !== "").flatMap(([name, value, mono]) => [h("dt", {}, name), h("dd", { class: mono ? "mono" : null }, value)]));
 }
 
-export function showFacts(job) {
+export function showFacts(job, checkpoint) {
   const newest = currentOf(job);
   const environment = newest?.environment;
   const built = environment && `${environment.source === "python" ? "plain Python, nothing to build" : environment.source}${environment.cached ? ", cached" : ""}`;
@@ -69,6 +69,7 @@ export function showFacts(job) {
     ["Exit code", job.exit_code],
     ["Signal", newest?.end?.signal],
     ["Peak memory", peak ? `${bytes(peak)} of ${bytes(job.spec.resources.memory)}` : ""],
+    ["Checkpoint", checkpoint && `${count(checkpoint.files, "file")}, ${bytes(checkpoint.size)}, of attempt ${checkpoint.attempt}, ${moment(checkpoint.at)}`],
     ["Submitted", `${moment(job.submitted_at)} by ${job.owner}`],
     ["Attempts", job.attempts.length > 1 ? job.attempts.map(({ number, worker, end }) => h("div", {}, `${number} on ${worker}${end ? `: ${reasonText(end.reason, end.exit_code, end.signal, end.detail)}` : ""}`)) : ""],
     ["Bundle", h("span", {}, short(job.bundle), job.bundle_size ? ` (${bytes(job.bundle_size)})` : ""), true],
