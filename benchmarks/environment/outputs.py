@@ -98,9 +98,9 @@ async def scene(size: int) -> AsyncIterator[Scene]:
 
 
 @contextlib.asynccontextmanager
-async def service(url: str) -> AsyncIterator[psutil.Process]:
+async def service(url: str, name: str = "outputs") -> AsyncIterator[psutil.Process]:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "stoker", "serve", "outputs", "--nats", url),
+        *(sys.executable, "-m", "stoker", "serve", name, "--nats", url),
         stderr=asyncio.subprocess.DEVNULL,
     )
     try:
