@@ -41,13 +41,13 @@ def up(tmp_path: Path) -> Iterator[Up]:
         yield running
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(360)
 def test_a_job_without_a_network_tracks_with_an_unchanged_script(up: Up, tmp_path: Path) -> None:
     folder = tmp_path / "bundle"
     copy_client(folder / "client")
     (folder / "main.py").write_text(ALONE + SCRIPT)
     flags = [part for name, value in QUIET.items() for part in ("--env", f"{name}={value}")]
-    done = up.stoker("submit", str(folder), "--memory", "1g", *flags, "--follow", timeout=110)
+    done = up.stoker("submit", str(folder), "--memory", "1g", *flags, "--follow", timeout=200)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "done" in done.stdout
     series = told(up, "mlflow:second/loss")
@@ -61,7 +61,7 @@ def told(up: Up, enough: str) -> dict[str, Any]:
     job = json.loads(up.stoker("show", "last", "--json").stdout)["id"]
     asked = urllib.request.Request(f"{up.url}/api/v1/jobs/{job}/metrics")
     asked.add_header("Authorization", f"Bearer {up.token}")
-    give_up = time.monotonic() + 60
+    give_up = time.monotonic() + 90
     while True:
         with urllib.request.urlopen(asked, timeout=20) as answer:
             attempts = json.load(answer)["attempts"]

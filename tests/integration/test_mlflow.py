@@ -26,9 +26,11 @@ from schemas.job import Record, State
 from schemas.metrics import Source
 from schemas.spec import JobSpec
 from schemas.worker import Grant
-from tests.integration.house import PATIENCE, House, open_house
+from tests.integration.house import House, open_house
 from tests.plugins.mlflow_client import QUIET, SCRIPT, site_packages
 
+pytestmark = pytest.mark.timeout(240)
+PATIENCE = 100.0
 RESOURCES = {"cpus": 1, "memory": "1g"}
 SECRET = "hf_0123456789abcdef"
 
@@ -43,7 +45,11 @@ class Heard:
 
 
 @pytest.fixture
-async def house(server: EmbeddedServer, bus: Bus, tmp_path: Path) -> AsyncIterator[House]:
+async def house(
+    server: EmbeddedServer, bus: Bus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[House]:
+    """With more patience: the client alone takes its time to be loaded."""
+    monkeypatch.setattr("tests.integration.house.PATIENCE", PATIENCE)
     async with open_house(server.url, bus, tmp_path) as opened:
         yield opened
 
