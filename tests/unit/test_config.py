@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -64,3 +65,36 @@ async def test_what_is_kept_of_outputs_can_be_set(tmp_path: Path) -> None:
     file.write_text("[agent]\nruntime = 'process'\nkeep_outputs = '3g'\n")
     flags = agents.AgentFlags.over(config.read_agent_file(file))
     assert (await agents.agent_config(flags, tmp_path)).outputs.size == 3 << 30
+
+
+async def test_a_registry_and_what_is_kept_of_downloads_can_be_set(tmp_path: Path) -> None:
+    (tmp_path / "logins.json").write_text('{"auths": {}}')
+    file = tmp_path / "agent.toml"
+    file.write_text(
+        "[agent]\nruntime = 'process'\nregistry = 'registry.example:5000/env'\n"
+        f"registry_credentials = '{tmp_path}/logins.json'\npackage_cache = '3g'\n"
+        "docker_command = ''\n"
+    )
+    flags = agents.AgentFlags.over(config.read_agent_file(file))
+    made = await agents.agent_config(flags, tmp_path)
+    assert (made.registry, made.package_cache) == ("registry.example:5000/env", 3 << 30)
+    assert (made.registry_credentials, made.docker_command) == (tmp_path / "logins.json", "")
+    none = agents.AgentFlags(runtime="process")
+    assert (await agents.agent_config(none, tmp_path)).package_cache == 10 << 30
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        ({"registry": "team/env"}, "write HOST/PATH"),
+        ({"registry": "https://registry.example"}, "write HOST/PATH"),
+        ({"registry_credentials": Path("none.json")}, "registry_credentials: .*cannot be read"),
+        ({"package_cache": "much"}, "package_cache: 'much' is not a size"),
+    ],
+    ids=["no host", "address", "no file", "no size"],
+)
+async def test_a_registry_that_cannot_be_is_refused_at_the_start(
+    tmp_path: Path, flags: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(StokerError, match=told):
+        await agents.agent_config(agents.AgentFlags(runtime="process", **flags), tmp_path)
