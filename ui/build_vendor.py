@@ -33,8 +33,12 @@ FILES = {
     "uplot.mjs": "uplot/dist/uPlot.esm.js",
     "uplot.css": "uplot/dist/uPlot.min.css",
     "licenses/uplot.txt": "uplot/LICENSE",
+    "ignore.mjs": "ignore/index.js",
+    "licenses/ignore.txt": "ignore/LICENSE-MIT",
 }
 """File in ui/static/vendor to file in node_modules."""
+WRAPPED = {"ignore.mjs"}
+"""Written for Node.js: browsers import what it would export."""
 
 
 def vendor_is_current(ui: Path) -> bool:
@@ -56,14 +60,14 @@ def build_vendor(ui: Path) -> bool:
         shutil.rmtree(target, ignore_errors=True)
         for name, source in FILES.items():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
-            copy_without_map(work / "node_modules" / source, target / name)
+            copy_without_map(work / "node_modules" / source, target / name, name in WRAPPED)
     (target / "stamp").write_text(fingerprint(ui))
     return True
 
 
 def fingerprint(ui: Path) -> str:
     digest = hashlib.sha256((ui / "package-lock.json").read_bytes())
-    digest.update(repr(sorted(FILES.items())).encode())
+    digest.update(repr((sorted(FILES.items()), sorted(WRAPPED))).encode())
     return digest.hexdigest()
 
 
@@ -79,10 +83,12 @@ def npm() -> list[str]:
     return [str(node), str(script)]
 
 
-def copy_without_map(source: Path, target: Path) -> None:
+def copy_without_map(source: Path, target: Path, wrapped: bool = False) -> None:
     """The maps are not shipped, so the hint that names them would only make 404s."""
     lines = source.read_text(encoding="utf-8").splitlines(keepends=True)
     kept = [line for line in lines if not line.startswith("//# sourceMappingURL=")]
+    if wrapped:
+        kept = ["const module = { exports: {} };\n", *kept, "\nexport default module.exports;\n"]
     target.write_text("".join(kept), encoding="utf-8")
 
 

@@ -99,17 +99,30 @@ async def test_a_page_that_was_offline_catches_up(page: Page, tmp_path: Path, sh
     await expect(page.locator("#state")).to_have_text("succeeded")
 
 
-async def test_a_folder_is_packed_in_the_browser(page: Page, tmp_path: Path) -> None:
+async def test_a_folder_is_packed_in_the_browser(page: Page, tmp_path: Path, shoot: Shoot) -> None:
     folder = tmp_path / "project"
-    (folder / "package").mkdir(parents=True)
-    (folder / ".git").mkdir()
+    for name in ("package", ".git", "runs", "package/data"):
+        (folder / name).mkdir(parents=True)
     (folder / ".git" / "config").write_text("not to be sent")
+    (folder / ".gitignore").write_text("runs/\n*.log\ndata\n")
+    (folder / "package" / ".stokerignore").write_text("!data/\nsecret.txt\n")
+    for name in ("runs/1", "runs/2", "a.log", "package/data/x", "package/secret.txt"):
+        (folder / name).write_text("x")
     (folder / "package" / "__init__.py").write_text("WORD = 'packed'\n")
     (folder / "train.py").write_text("import sys, package\nprint(package.WORD, sys.argv[1:])\n")
     await page.goto("/")
     await page.set_input_files("#folder-input", folder)
-    await expect(page.locator("#bundle-facts")).to_contain_text("2 files")
-    await expect(page.locator("#bundle-notes")).to_contain_text("Left out")
+    await expect(page.locator("#bundle-facts")).to_contain_text("5 files")
+    notes = page.locator("#bundle-notes")
+    await expect(notes).to_contain_text("Left out: 4 files or folders")
+    for told in (
+        ".git/ (never wanted)",
+        "runs/ (.gitignore)",
+        "a.log (.gitignore)",
+        "package/secret.txt (package/.stokerignore)",
+    ):
+        await expect(notes).to_contain_text(told)
+    await shoot(page, "left-out")
     await expect(page.locator("#entry")).to_have_value("train.py")
     await page.fill("input[name=arguments]", "--note 'two words'")
     await page.click("#send")

@@ -1,11 +1,11 @@
 // What is in the .zip, before it is sent? And how does a folder become one?
+import { NEVER, split } from "./left_out.js";
 import { BlobReader, BlobWriter, ZipReader, ZipWriter, configure } from "../vendor/zip.mjs";
 
 configure({ useWebWorkers: false });
 
 const LISTED = 20000; // entries that are looked at
 const JUNK = new Set(["__MACOSX", ".DS_Store"]);
-const LEFT_OUT = new Set([".git", ".hg", ".svn", ".venv", "venv", "__pycache__", "node_modules", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".ipynb_checkpoints", ".tox", ".DS_Store", "__MACOSX"]);
 const HEAVY = [
   [(path) => /(^|\/)\.git\//.test(path), "a .git folder"],
   [(path) => /(^|\/)(\.venv|venv|site-packages)\//.test(path), "a virtual environment"],
@@ -50,10 +50,10 @@ function describe(files, cut) {
 const depth = (path) => path.split("/").length;
 const sum = (files) => files.reduce((total, { size }) => total + size, 0);
 
-/** [{path, file}] to a .zip Blob; what nobody wants sent is left out and counted. */
+/** [{path, file}] to a .zip Blob; `leftOut` maps what nobody wants sent to the reason. */
 export async function zipFolder(found, onProgress, signal) {
-  const kept = found.filter(({ path }) => !path.split("/").some((part) => LEFT_OUT.has(part)));
-  if (kept.length === 0) throw new Error("The folder has no files in it.");
+  const { kept, leftOut } = await split(found);
+  if (kept.length === 0) throw new Error("The folder has no files in it that are to be sent.");
   const total = kept.reduce((bytes, { file }) => bytes + file.size, 0);
   const writer = new ZipWriter(new BlobWriter("application/zip"), { level: 1, signal });
   let done = 0;
@@ -62,7 +62,7 @@ export async function zipFolder(found, onProgress, signal) {
     done += file.size;
     onProgress(done, total);
   }
-  return { blob: await writer.close(), leftOut: found.length - kept.length };
+  return { blob: await writer.close(), leftOut };
 }
 
 /** All files of what was dropped: [{path, file}] of a folder, or one .zip. */
@@ -81,7 +81,7 @@ async function walk(entry, path, found) {
     found.push({ path: path || entry.name, file });
     return;
   }
-  if (LEFT_OUT.has(entry.name)) { found.push({ path: `${path}/${entry.name}/`, file: new File([], entry.name) }); return; }
+  if (NEVER.has(entry.name)) { found.push({ path: `${path}/${entry.name}/`, file: new File([], entry.name) }); return; }
   const reader = entry.createReader();
   for (;;) {
     const batch = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));

@@ -13,6 +13,7 @@ import { maySubmit } from "./session.js";
 
 const form = $("submit");
 const field = (name) => form.elements[name];
+const LEFT_OUT_SHOWN = 8;
 let unasked = {}; // what a clone's spec has and the form does not ask for
 let like = ""; // "?like=JOB" for a clone: its secrets stay on the server
 let bundle = null; // {file, name} or {digest, name}
@@ -48,7 +49,7 @@ async function takeFolder(found, name) {
     if (bundle !== packing) return;
     bundle.file = new File([blob], `${name}.zip`, { type: "application/zip" });
     showInside(await lookInto(bundle.file), blob.size);
-    if (leftOut) note(`Left out: ${count(leftOut, "file or folder", "files or folders")} such as .git, virtual environments and caches.`);
+    if (leftOut.size) noteLeftOut([...leftOut]);
   } catch (error) {
     clearBundle();
     toast(error.message, true);
@@ -100,6 +101,12 @@ function offerEntry(inside) {
 
 function note(text, items = [], warn = true) {
   $("bundle-notes").append(h("div", { class: warn ? "note warn" : "note" }, text, items.length ? h("ul", {}, items.map((item) => h("li", {}, item))) : null));
+}
+
+function noteLeftOut(names) {
+  const more = names.length - LEFT_OUT_SHOWN;
+  const items = names.slice(0, LEFT_OUT_SHOWN).map(([name, why]) => `${name} (${why})`);
+  note(`Left out: ${count(names.length, "file or folder", "files or folders")}`, more > 0 ? [...items, `and ${more} more`] : items, false);
 }
 
 function clearBundle() {
