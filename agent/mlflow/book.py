@@ -20,7 +20,7 @@ from schemas.metrics import MOST_SERIES, NAME_LENGTH
 DEFAULT = "0"
 """Id of the experiment that there always is."""
 MOST_RUNS, MOST_EXPERIMENTS, MOST_MODELS = 500, 100, 200
-MOST_TEXT = 4 << 20
+MOST_TEXT = 2 << 20
 """Characters of all names, parameters and tags of one attempt."""
 RUN_ID = re.compile(r"^[0-9a-f]{32}$")
 ENDED = ("FINISHED", "FAILED", "KILLED")

@@ -42,20 +42,27 @@ TURNED_AWAY = 0.01
 
 Handler = Callable[[str, str, bytes], Answer]
 """Method, target and body of a request to its answer."""
-TOO_LONG = Refusal(
-    f"a request may have {BODY_MOST >> 20} MiB: log in smaller batches", "BAD_REQUEST", 413
-)
-TOO_SLOW = Refusal("the request did not come in time", "BAD_REQUEST", 408)
 TOO_MANY = Refusal(
     f"a job may have {CONNECTIONS_MOST} connections to its tracking", "REQUEST_LIMIT_EXCEEDED", 503
 )
 BROKEN = Refusal("the agent could not make sense of it", "INTERNAL_ERROR")
 """No 5xx: clients repeat those for minutes."""
-BODIES_MOST = 8
-"""That are read at one time."""
+AT_ONCE = 4
+"""Requests whose bodies and answers are held at one time."""
 LINGER_SECONDS = 1.0
 """How long what is still sent is read and forgotten: an answer is lost with bytes that nobody read.
 """
+
+
+class TooLong(Refusal):
+    def __init__(self) -> None:
+        words = f"a request may have {BODY_MOST >> 20} MiB: log in smaller batches"
+        super().__init__(words, "BAD_REQUEST", 413)
+
+
+class TooSlow(Refusal):
+    def __init__(self) -> None:
+        super().__init__("the request did not come in time", "BAD_REQUEST", 408)
 
 
 @dataclass(slots=True)
@@ -71,7 +78,7 @@ class HttpServer:
     def __init__(self, handler: Handler) -> None:
         self._handler = handler
         self._turn = asyncio.Lock()
-        self._bodies = asyncio.Semaphore(BODIES_MOST)
+        self._at_once = asyncio.Semaphore(AT_ONCE)
         self._next_at = 0.0
         self._open = 0
 
@@ -117,9 +124,9 @@ class HttpServer:
             if not isinstance(first, h11.Request):
                 http.send_failed()
                 return
-            async with self._bodies:
+            async with self._at_once:
                 request = await whole(connection, http, first)
-            answer = await self._answered(request)
+                await say(connection, http, await self._answered(request))
         except h11.RemoteProtocolError as error:
             why = Refusal(str(error), "BAD_REQUEST", error.error_status_hint)
             await say(connection, http, refused(why), last=True)
@@ -127,7 +134,6 @@ class HttpServer:
         except Refusal as why:
             await say(connection, http, refused(why), last=True)
             return
-        await say(connection, http, answer)
         if http.our_state is h11.DONE and http.their_state is h11.DONE:
             http.start_next_cycle()
 
@@ -161,12 +167,12 @@ async def whole(connection: socket.socket, http: h11.Connection, head: h11.Reque
     """With its body. Raises ``Refusal``."""
     told = dict(head.headers).get(b"content-length", b"0")
     if len(told) > len(str(BODY_MOST)) or int(told) > BODY_MOST:
-        raise TOO_LONG
+        raise TooLong
     try:
         async with asyncio.timeout(REQUEST_SECONDS):
             body = await body_of(connection, http)
     except TimeoutError:
-        raise TOO_SLOW from None
+        raise TooSlow from None
     return Request(head.method.decode("latin-1"), head.target.decode("latin-1"), body)
 
 
@@ -175,7 +181,7 @@ async def body_of(connection: socket.socket, http: h11.Connection) -> bytes:
     while isinstance(event := await hear(connection, http, REQUEST_SECONDS), h11.Data):
         body += event.data
         if len(body) > BODY_MOST:
-            raise TOO_LONG
+            raise TooLong
     if not isinstance(event, h11.EndOfMessage):
         raise ConnectionResetError
     return bytes(body)

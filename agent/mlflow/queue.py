@@ -43,8 +43,10 @@ SAMPLES_PARAMS = 100
 """Parameters in one message, which holds no points then."""
 PAUSE_MOST = 5.0
 """Most seconds between two tries."""
-LAST_SECONDS = 3.0
-"""How long the last message may take once the program has ended, or the agent is leaving."""
+LAST_SECONDS, LEAVING_SECONDS = 60.0, 3.0
+"""How long the last messages may take once the program has ended, and when the agent is leaving."""
+AGAIN = 0.5
+"""Seconds between two tries of those."""
 
 
 class SampleQueue:
@@ -121,11 +123,14 @@ class SampleQueue:
 
     async def _send_last(self) -> None:
         try:
-            async with asyncio.timeout(LAST_SECONDS):
+            async with asyncio.timeout(LAST_SECONDS if self._over.is_set() else LEAVING_SECONDS):
                 while self._anything:
-                    await self._send()
-        except (BusError, TimeoutError) as error:
-            log.warning("%s: the last of its measurements are lost: %s", self._name, error)
+                    try:
+                        await self._send()
+                    except BusError:
+                        await asyncio.sleep(AGAIN)
+        except TimeoutError:
+            log.warning("%s: the last of its measurements are lost", self._name)
 
     @property
     def _anything(self) -> bool:
