@@ -20,10 +20,10 @@ from agent.runtimes.docker_dockerfile import context_of, may_keep, read_needs
 from agent.runtimes.docker_images import Build, Images, say
 from agent.runtimes.docker_install import FOLDER, MICROMAMBA, SCRIPT, Install
 from agent.runtimes.docker_listing import Listings
-from agent.runtimes.docker_programs import ImagePrograms
+from agent.runtimes.docker_programs import ImagePrograms, Programs
 from agent.runtimes.docker_sharing import Make, Sharing, Wanted
 from agent.runtimes.docker_threads import Threads
-from agent.runtimes.docker_wishes import Ready, Told, Wish, environment
+from agent.runtimes.docker_wishes import Ready, Told, Wish, environment, ready
 from agent.runtimes.environment_key import (
     Recipe,
     base_of,
@@ -33,7 +33,6 @@ from agent.runtimes.environment_key import (
     python_of,
 )
 from agent.runtimes.protocol import CannotPrepare, Output
-from schemas.job import Environment
 
 PACKAGES = Place(f"{FOLDER.lstrip('/')}/", JOB_USER)
 NO_DOCKERFILES = (
@@ -95,14 +94,12 @@ class Environments:
                 raise CannotPrepare(NO_DOCKERFILES)
             return await self._own_dockerfile(wish, choice, base, output)
         found = await self._base(wish, base, output)
-        if choice.source == CONDA:
-            return await self._from_template(wish, choice, base, found, output)
-        await self._check_python(found, base, wish.spec.python)
         if choice.source == PLAIN:
+            programs = await self._checked(found, base, wish.spec.python)
             recipe = Recipe(PLAIN, {"the base image": base_of(found, base)})
             told = Told(choice, base, recipe, digest_of(found, base), python_of(found, None))
             say(output)(told.line("has nothing to build"))
-            return await self._with_python(environment(told, True, found["Id"]))
+            return ready(environment(told, True, found["Id"]), programs)
         return await self._from_template(wish, choice, base, found, output)
 
     async def _base(self, wish: Wish, name: str, output: Output) -> dict[str, Any]:
@@ -115,7 +112,8 @@ class Environments:
         await self._images.private.check(found, name, wish.logins)
         return found
 
-    async def _check_python(self, found: dict[str, Any], name: str, wanted: str | None) -> None:
+    async def _checked(self, found: dict[str, Any], name: str, wanted: str | None) -> Programs:
+        """What it has, Python included; raises ``CannotPrepare``."""
         programs = await self._threads.run(self._looks.programs.of, str(found["Id"]))
         if not programs.python:
             raise CannotPrepare(NO_PYTHON.format(image=name))
@@ -125,13 +123,7 @@ class Environments:
                 f"the job asks for Python {wanted}, but the image {name} has {has}; leave python"
                 " out or name another image"
             )
-
-    async def _with_python(self, made: Environment) -> Ready:
-        image = made.image or ""
-        programs = await self._threads.run(self._looks.programs.of, image)
-        python = made.python or programs.version
-        told = made.model_copy(update={"python": python})
-        return Ready(told, image, python=programs.python)
+        return programs
 
     async def _from_template(
         self, wish: Wish, choice: Choice, base: str, found: dict[str, Any], output: Output
@@ -139,6 +131,8 @@ class Environments:
         script = await self._threads.run(self._bases.template.read_bytes)
         by_conda = choice.source == CONDA
         asked = wish.spec.python
+        # What is installed on it has the same Python, under the same name.
+        programs = None if by_conda else await self._checked(found, base, asked)
         parts = {
             **contents(choice.files),
             "the base image": base_of(found, base),
@@ -166,7 +160,7 @@ class Environments:
             await self._images.install(wanted, heard)
 
         layers = tuple(found.get("RootFS", {}).get("Layers") or ())
-        return await self._made(wish, told, install, layers, output)
+        return await self._made(wish, told, install, layers, output, programs=programs)
 
     async def _micromamba(self, found: dict[str, Any], base: str) -> dict[str, bytes]:
         """This worker's, where the image has nothing of the kind; raises ``CannotPrepare``."""
@@ -218,8 +212,16 @@ class Environments:
         return replace(ready, own_command=not (wish.files / wish.spec.entry).is_file())
 
     async def _made(
-        self, wish: Wish, told: Told, make: Make, layers: tuple[str, ...], output: Output
+        self,
+        wish: Wish,
+        told: Told,
+        make: Make,
+        layers: tuple[str, ...],
+        output: Output,
+        *,
+        programs: Programs | None = None,
     ) -> Ready:
+        """``programs``: of the image, where they are known before it is made."""
         name = (wish.grant.owner, wish.spec.name or wish.spec.entry)
         why = difference(self._last.get(name), told.recipe)
         self._last[name] = told.recipe
@@ -240,12 +242,14 @@ class Environments:
 
         wanted = Wanted(told.recipe.key, wish.grant, making, layers, tell)
         image, cached = await self._sharing.made(wanted, output)
+        if programs is None:
+            programs = await self._threads.run(self._looks.programs.of, image)
         if built:
             # A job that runs for days is to show them from its first minute on.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LISTING_WAITS):
-                    await self._looks.listings.of(image)
-        return await self._with_python(environment(told, cached, image))
+                    await self._looks.listings.of(image, programs.python)
+        return ready(environment(told, cached, image), programs)
 
 
 def packages_context(files: Mapping[str, bytes], bundle: Path | None) -> Iterable[bytes]:

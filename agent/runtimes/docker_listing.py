@@ -13,7 +13,6 @@ from agent.folder import write_atomic
 from agent.runtimes.docker_container import INSTALLS, JOB_USER, OWNER, hardened
 from agent.runtimes.docker_engine import Engine, EngineError
 from agent.runtimes.docker_launch import READ_BYTES, Frames, listen
-from agent.runtimes.docker_programs import ImagePrograms
 from agent.runtimes.docker_threads import Threads
 from agent.runtimes.listing import LIST
 from schemas.packages import MOST_BYTES, bounded
@@ -32,33 +31,30 @@ REMEMBERED = 256
 class Listings:
     """Of the images of one engine. What was found lies in ``folder``, by the image's id."""
 
-    def __init__(
-        self, engine: Engine, threads: Threads, programs: ImagePrograms, owner: str, folder: Path
-    ) -> None:
+    def __init__(self, engine: Engine, threads: Threads, owner: str, folder: Path) -> None:
         self._engine = engine
         self._threads = threads
-        self._programs = programs
         self._owner = owner
         self._folder = folder
         self._known: OrderedDict[str, str] = OrderedDict()
         self._one = asyncio.Lock()
         """One at a time: nobody waits for it but who built the image."""
 
-    async def of(self, image: str) -> str:
-        """Empty where it cannot be told."""
-        if image not in self._known:
+    async def of(self, image: str, python: str) -> str:
+        """``python``: the name of its program. Empty where it cannot be told."""
+        if python and image not in self._known:
             async with self._one:
                 if image not in self._known:
-                    await self._learn(image)
+                    await self._learn(image, python)
         return self._known.get(image, "")
 
-    async def _learn(self, image: str) -> None:
+    async def _learn(self, image: str, python: str) -> None:
         path = self._folder / image.rpartition(":")[2]
         text = await asyncio.to_thread(read, path)
         if text is None:
             try:
                 async with asyncio.timeout(SECONDS):
-                    text = await self._asked(image)
+                    text = await self._asked(image, python)
             except (EngineError, TimeoutError) as error:
                 log.info("the packages of %s are not known: %s", image[:19], error)
                 return
@@ -67,10 +63,7 @@ class Listings:
         while len(self._known) > REMEMBERED:
             self._known.popitem(last=False)
 
-    async def _asked(self, image: str) -> str:
-        python = (await self._threads.run(self._programs.of, image)).python
-        if not python:
-            return ""
+    async def _asked(self, image: str, python: str) -> str:
         creating = asyncio.ensure_future(
             self._call("/containers/create", self._body(image, python))
         )

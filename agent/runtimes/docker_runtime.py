@@ -105,9 +105,7 @@ class DockerRuntime(ShimRuntime):
             )
         owner = owner_of(worker, work)
         self._programs = ImagePrograms(self._engine, owner)
-        self._listings = Listings(
-            self._engine, self._threads, self._programs, owner, work / "listings"
-        )
+        self._listings = Listings(self._engine, self._threads, owner, work / "listings")
         self._environments = Environments(
             self._sharing,
             self._threads,
@@ -170,7 +168,7 @@ class DockerRuntime(ShimRuntime):
         await self._threads.run(hand_over, folder)
         if start.pipes:
             await self._threads.run(make_pipes, folder.path, job_user())
-        packages = partial(self._listings.of, ready.image)
+        packages = partial(self._listings.of, ready.image, ready.python)
         return Prepared(ready.environment, self._launch(preparation, ready, start), packages)
 
     async def clean(self, wanted: int) -> int:

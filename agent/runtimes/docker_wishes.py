@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from agent.runtimes.choice import Choice
+from agent.runtimes.docker_programs import Programs
 from agent.runtimes.docker_registry import Login
 from agent.runtimes.environment_key import Recipe, shown
 from schemas.job import Environment
@@ -65,4 +66,11 @@ def environment(told: Told, cached: bool, image: str) -> Environment:
         image=image,
         digest=told.digest,
         python=told.python,
+    )
+
+
+def ready(made: Environment, programs: Programs) -> Ready:
+    python = made.python or programs.version
+    return Ready(
+        made.model_copy(update={"python": python}), made.image or "", python=programs.python
     )
