@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stoker.answers import Refused
+from stoker.answers import Refused, Unreachable
 from stoker.cutting import PIECE, Cut, cut_bytes
-from stoker.transport import Transport
+from stoker.transport import PART_TRIES, TRIES, Transport
 
 ASKED_AT_ONCE = 4096
 BODY_BYTES = 8 << 20
@@ -59,10 +59,21 @@ class Sender:
 
         Raises ``PackingError`` where the folder changes meanwhile, ``Refused`` and ``Unreachable``.
         """
+        try:
+            return self._submitted(path, {**value, "tree": self.tree}, key)
+        except Unreachable as error:
+            if not self.sent:
+                raise
+            raise Unreachable(
+                f"{error}; submit again: what was sent need not be sent again"
+            ) from error
+
+    def _submitted(self, path: str, value: Mapping[str, Any], key: str) -> Any:
         for left in reversed(range(ROUNDS)):
             self.send()
             try:
-                return self._transport.post(path, {**value, "tree": self.tree}, key)
+                tries = PART_TRIES if self.sent else TRIES
+                return self._transport.post(path, value, key, tries=tries)
             except Refused as refused:
                 if refused.code != MISSING or not left:
                     raise

@@ -91,12 +91,20 @@ class Transport:
         return self.repeated(lambda: self.once("GET", path, b"", {}))
 
     def post(
-        self, path: str, value: Mapping[str, Any], key: str | None = None, patience: float = 0.0
+        self,
+        path: str,
+        value: Mapping[str, Any],
+        key: str | None = None,
+        patience: float = 0.0,
+        tries: int = TRIES,
     ) -> Any:
         """Repeated after network trouble: what is posted must be idempotent or carry a key."""
         headers = {"Content-Type": "application/json", **key_header(key)}
         body = json.dumps(dict(value)).encode()
-        return self.repeated(lambda: self.once("POST", path, body, headers, patience))
+        refused = REFUSED_TRIES if tries == TRIES else tries
+        return self.repeated(
+            lambda: self.once("POST", path, body, headers, patience), tries, refused
+        )
 
     def put_bytes(self, path: str, data: bytes) -> Any:
         """One part of something big, for longer than others: the rest need not be sent again."""
