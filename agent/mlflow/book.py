@@ -26,6 +26,7 @@ RUN_ID = re.compile(r"^[0-9a-f]{32}$")
 ENDED = ("FINISHED", "FAILED", "KILLED")
 STATUSES = ("RUNNING", "SCHEDULED", *ENDED)
 ACTIVE, DELETED = "active", "deleted"
+NOTHING: Mapping[str, str] = {}
 
 
 class Refusal(Exception):
@@ -135,7 +136,8 @@ class Book:
     def run(self, id: str, now: int) -> Run:
         found = self.runs.get(id)
         if found is None and self._earlier and RUN_ID.match(id):
-            return self.new_run(id, "", DEFAULT, now)
+            # Into the experiment that the program has just chosen, or its client would object.
+            return self.new_run(id, "", next(reversed(self.experiments)), now)
         if found is None:
             raise absent(f"a run with the id {id[:40]!r}")
         return found
@@ -162,7 +164,8 @@ class Book:
         run.params |= params
 
     def set_tags(self, tags: dict[str, str], new: Mapping[str, str]) -> None:
-        self.weigh(new)
+        """Some are set anew at every step: what is replaced counts no more."""
+        self.weigh(new, instead={key: tags[key] for key in new if key in tags})
         tags |= new
 
     def note(self, run: Run, key: str, metric: Metric) -> str | None:
@@ -193,8 +196,8 @@ class Book:
 
     # ---- what is too much
 
-    def weigh(self, texts: Mapping[str, str]) -> None:
-        more = sum(len(key) + len(value) for key, value in texts.items())
+    def weigh(self, texts: Mapping[str, str], instead: Mapping[str, str] = NOTHING) -> None:
+        more = length(texts) - length(instead)
         if self._text + more > MOST_TEXT:
             raise Refusal(
                 f"this job has told MLflow {MOST_TEXT >> 20} MiB of names, parameters and tags, as"
@@ -232,6 +235,10 @@ class Book:
         self.runs = {one.id: one for one in runs}
         self.models = {one.id: one for one in models}
         self.series, self._text = series, text
+
+
+def length(texts: Mapping[str, str]) -> int:
+    return sum(len(key) + len(value) for key, value in texts.items())
 
 
 def few(what: str, there: Mapping[str, object], most: int) -> None:

@@ -92,7 +92,7 @@ def search_experiments(asked: Asked) -> Json:
 def update_experiment(asked: Asked) -> Json:
     found = asked.book.experiment(text(asked.body, "experiment_id"))
     name = text(asked.body, "new_name", most=NAME_LENGTH)
-    asked.book.weigh({name: ""})
+    asked.book.weigh({name: ""}, instead={found.name: ""})
     found.name = name
     return {}
 
@@ -137,7 +137,8 @@ def update_run(asked: Asked) -> Json:
         raise Refusal(f"{status[:40]!r} is no status of a run; known: {', '.join(STATUSES)}")
     name = text_if_there(asked.body, "run_name")
     ended = whole_number(asked.body, "end_time", -1)
-    asked.book.weigh({name: ""})
+    if name and name != run.name:
+        asked.book.weigh({name: ""}, instead={run.name: ""})
     run.status, run.name = status, name or run.name
     run.ended = ended if ended >= 0 else run.ended
     return {"run_info": info_json(run, asked.book)}
@@ -187,7 +188,9 @@ def set_tag(asked: Asked) -> Json:
 
 
 def delete_tag(asked: Asked) -> Json:
-    asked.run().tags.pop(text(asked.body, "key"), None)
+    tags, key = asked.run().tags, text(asked.body, "key")
+    if key in tags:
+        asked.book.weigh({}, instead={key: tags.pop(key)})
     return {}
 
 

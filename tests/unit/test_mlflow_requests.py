@@ -120,6 +120,8 @@ def test_a_run_of_an_earlier_attempt_goes_on(client: Client) -> None:
     told = client.post("/runs/log-metric", run_id=old, key="loss", value=1)
     assert told == (404, "RESOURCE_DOES_NOT_EXIST")
     later = Client(earlier=True)
+    chosen = later.post("/experiments/create", name="mine")["experiment_id"]
+    assert later.get(old)["info"]["experiment_id"] == chosen
     assert later.post("/runs/log-metric", run_id=old, key="loss", value=1) == {}
     assert later.post("/runs/log-metric", run_id="../etc", key="loss", value=1)[0] == 404
 
@@ -241,6 +243,16 @@ def test_a_job_is_kept_within_its_bounds(client: Client) -> None:
     for _ in range(MOST_RUNS):
         last = client.post("/runs/create")
     assert last == full
+
+
+def test_what_is_set_at_every_step_never_becomes_too_much(client: Client) -> None:
+    run = client.run()
+    for step in range(MOST_TEXT // 5000):
+        for path in ("/runs/set-tag", "/runs/update"):
+            told = client.post(path, run_id=run, key="now", value=str(step) * 2000, run_name="n")
+            assert isinstance(told, dict), told
+    assert client.post("/runs/delete-tag", run_id=run, key="now") == {}
+    assert client.book._text < 1000
 
 
 def test_a_long_name_is_short_enough_and_its_own(client: Client) -> None:
