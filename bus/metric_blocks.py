@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Container, Iterator
-from itertools import accumulate
-from operator import sub
+from itertools import accumulate, repeat
+from operator import sub, truediv
 from typing import Any
 
 import msgpack
@@ -77,7 +77,7 @@ def read_rows(
     rows: list[Any], columns: list[bytes], keys: Container[Series] | None
 ) -> Iterator[tuple[Series, Points]]:
     whole = Shared(columns, numbers)
-    moments = Shared(columns, lambda data: array("d", (n / MILLI for n in numbers(data))))
+    moments = Shared(columns, moments_of)
     for source, name, count, steps, times, values in rows:
         series = (Source(source), name)
         if keys is not None and series not in keys:
@@ -117,9 +117,16 @@ def differences(numbers: array[int]) -> bytes:
 
 
 def numbers(data: bytes) -> array[int]:
-    sums = array("Q", native("Q", together(data)))
-    folded = array("Q", accumulate(sums, lambda a, b: (a + b) & 0xFFFF_FFFF_FFFF_FFFF))
-    return array("q", folded.tobytes())
+    gaps = native("q", together(data))
+    try:
+        return array("q", accumulate(array("q", gaps)))
+    except OverflowError:
+        whole = accumulate(array("Q", gaps), lambda a, b: (a + b) & 0xFFFF_FFFF_FFFF_FFFF)
+        return array("q", array("Q", whole).tobytes())
+
+
+def moments_of(data: bytes) -> array[float]:
+    return array("d", map(truediv, numbers(data), repeat(MILLI)))
 
 
 def planes(data: bytes) -> bytes:

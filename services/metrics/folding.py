@@ -185,11 +185,12 @@ class Folder:
         source = read_attempt(self._ways.bus, record, cursor, wait=False)
         async with contextlib.aclosing(source) as pieces:
             async for piece in pieces:
-                if isinstance(piece, LogChunk):
-                    if len(piece.data) > QUICK:
-                        await asyncio.to_thread(reader.feed, piece)
-                    else:
-                        reader.feed(piece)
+                if not isinstance(piece, LogChunk):
+                    reader.gap()
+                elif len(piece.data) > QUICK:
+                    await asyncio.to_thread(reader.feed, piece)
+                else:
+                    reader.feed(piece)
                 read.log_offset = piece.end
                 if read.log_offset - begun >= self._ways.config.log_at_once:
                     break

@@ -89,6 +89,11 @@ class LogReader:
                     self._line(line, chunk.time)
             at += length
 
+    def gap(self) -> None:
+        """Bytes are missing: what is left of the line that they cut is no line."""
+        for cutter in self._cutters.values():
+            cutter.carry, cutter.skipping = b"", True
+
     def finish(self, time: float) -> None:
         """Nothing follows: what has no end yet counts, too."""
         for cutter in self._cutters.values():

@@ -274,3 +274,12 @@ def test_a_state_that_cannot_be_read_begins_anew() -> None:
     data = b"step=1 loss=2\n"
     reader.feed(LogChunk(1, 0, 0, 1.0, (Span(Stream.STDOUT, len(data)),), data))
     assert list(reader.take()) == [(Source.LOG, "loss")]
+
+
+def test_a_line_that_is_cut_by_a_gap_is_none() -> None:
+    reader = LogReader()
+    for data in (b"step=1 loss=2\nstep=12", b" loss=3\nstep=3 loss=4\n"):
+        reader.feed(LogChunk(1, 0, 0, 1.0, (Span(Stream.STDOUT, len(data)),), data))
+        reader.gap()
+    [points] = reader.take().values()
+    assert list(points.steps) == [1, 3]
