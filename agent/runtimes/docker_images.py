@@ -114,17 +114,23 @@ class Images:
         async with self.makings.alone(name, output) as heard:
             found = await self.find(name)
             if found is None:
-                async with self._turn(heard):
-                    say(output)(f"pulling {name}")
-                    await self._pull(name, heard, given)
-                found = await self.find(name)
-                if found is not None and given and host_of(name) in given:
-                    await self.private.note(found, name)
+                found = await self._fresh(name, heard, given)
         if found is None:
             raise CannotPrepare(
                 f"the image {name} was pulled and is gone", Reason.IMAGE_UNAVAILABLE
             )
         return found
+
+    async def _fresh(self, name: str, output: Output, given: Given | None) -> dict[str, Any] | None:
+        own = host_of(name) in (given or {})
+        with self.private.coming(name) if own else contextlib.nullcontext():
+            async with self._turn(output):
+                say(output)(f"pulling {name}")
+                await self._pull(name, output, given)
+            found = await self.find(name)
+            if found is not None and own:
+                await self.private.note(found, name)
+            return found
 
     async def build(self, build: Build, output: Output) -> None:
         """Raises ``CannotPrepare``."""

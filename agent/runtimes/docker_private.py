@@ -7,7 +7,7 @@ noted, and whoever else wants it has to be let in by its registry, too.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,17 @@ class Private:
         self._threads = threads
         self._logins = logins
         self._folder = folder
+        self._coming: set[str] = set()
+        """Names of those that are pulled at this moment: they are here before they are noted."""
+
+    @contextlib.contextmanager
+    def coming(self, name: str) -> Iterator[None]:
+        """While it is pulled with a job's own password, and noted."""
+        self._coming.add(name)
+        try:
+            yield
+        finally:
+            self._coming.discard(name)
 
     async def note(self, found: Mapping[str, Any], name: str) -> None:
         """It was pulled by that name. Not one that was here by another: that is anybody's.
@@ -44,7 +55,8 @@ class Private:
         self, found: Mapping[str, Any], name: str, given: Mapping[str, Login] | None
     ) -> None:
         """Raises ``CannotPrepare`` where the registry does not give it to this job."""
-        if not await self._threads.run(self._file(str(found["Id"])).exists):
+        noted = await self._threads.run(self._file(str(found["Id"])).exists)
+        if not noted and name not in self._coming:
             return
         try:
             await self._threads.run(self._ask, name, given)
