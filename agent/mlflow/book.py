@@ -95,7 +95,7 @@ class Book:
     def __init__(self, artifacts: str, *, earlier: bool) -> None:
         self.artifacts = artifacts
         self._earlier = earlier
-        """Whether a run may be one of an attempt before this one, which goes on here."""
+        """Whether a run may be one of an attempt, or of a job, that goes on here."""
         self.experiments: dict[str, Experiment] = {}
         self.runs: dict[str, Run] = {}
         self.models: dict[str, Model] = {}

@@ -183,7 +183,8 @@ def open_book(grant: Grant, folder: AttemptFolder, path: str) -> Book:
 
     launch = Launch.unpack(folder.read_notes()[Note.LAUNCH])
     artifacts = artifacts_of(launch.environment.get("STOKER_OUTPUTS", str(folder.outputs)))
-    book = Book(artifacts, earlier=grant.attempt > 1)
+    earlier = grant.attempt > 1 or "STOKER_RESUME" in launch.environment
+    book = Book(artifacts, earlier=earlier)
     before = read_if_there(path)
     if before is not None:
         try:
