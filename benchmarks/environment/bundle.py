@@ -72,8 +72,8 @@ async def figures(mebibytes: int) -> list[Figure]:
             SHARE * first, beside="the first upload", reference=first,
         ),
         Figure(
-            f"{told}: growth of the worst process but nats-server", grown / MEBIBYTE, "MiB", GROWTH_BAR,
-            note=growth.told() or name,
+            f"{told}: growth of the worst process but nats-server", grown / MEBIBYTE, "MiB",
+            GROWTH_BAR, note=growth.told() or name,
         ),
     ]  # fmt: skip
 
