@@ -22,12 +22,12 @@ from agent.data_rules import (
     DataRules,
     NoData,
     Place,
+    begin_line,
     check_room,
     check_source,
     done_line,
     host_place,
     progress_line,
-    told,
     told_keys,
 )
 from agent.data_sources import External
@@ -161,7 +161,7 @@ class Data:
     async def _fetch(self, key: str, source: Source, say: Say) -> None:
         mount = source.grant.spec.data[source.index]
         begun = told_at = time.monotonic()
-        say(f"data {mount.text}: fetching {told(mount.size)}, {mount.files:,} files")
+        say(begin_line(mount, mount.size, mount.files))
         await self._make_room(mount, mount.size)
         tree = await source.tree()
 

@@ -98,6 +98,10 @@ def told(size: float) -> str:
     return f"{size:.1f} GiB"
 
 
+def begin_line(mount: DataMount, size: int, files: int) -> str:
+    return f"data {mount.text}: fetching {told(size)}, {files:,} file{'' if files == 1 else 's'}"
+
+
 def progress_line(mount: DataMount, done: int, size: int, seconds: float) -> str:
     share = f"{100 * done // size} %, " if size else ""
     whole = f" of {told(size)}" if size else ""

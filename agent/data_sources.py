@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from agent.data_rules import DataRules, NoData, done_line, progress_line, told
+from agent.data_rules import DataRules, NoData, begin_line, done_line, progress_line
 from agent.disk import free_bytes
 from schemas.data import DataMount
 from schemas.reason import Reason
@@ -87,9 +87,7 @@ class External:
                 (folder / "complete").touch()
                 say(f"data {self._mount.text}: cached, at {self._mount.path}")
                 return folder
-            say(
-                f"data {self._mount.text}: fetching {told(found['size'])}, {found['files']:,} files"
-            )
+            say(begin_line(self._mount, found["size"], found["files"]))
             await make_room(self._mount, found["size"])
             folder.mkdir(mode=0o755, exist_ok=True)
             order = {"folder": str(folder / "files"), "most": free_bytes(self._root)}
