@@ -5,19 +5,20 @@ from __future__ import annotations
 import sys
 
 from benchmarks import run
-from benchmarks.environment import data, images, outputs
+from benchmarks.environment import bundle, data, images, outputs
 
 FIGURES: run.Measures = {
     "again": (lambda asked: images.again(10 * asked.rounds), 600),
     "ten": (lambda asked: images.ten(asked.image), 1200),
     "data": (lambda asked: data.figures(asked.data << 20, asked.files, asked.rounds), 1800),
+    "bundle": (lambda asked: bundle.figures(asked.mebibytes), 1200),
     "outputs": (lambda asked: outputs.figures(asked.mebibytes << 20, asked.rounds), 1200),
 }
 
 
 def main() -> int:
     parser = run.parser(__doc__, FIGURES)
-    parser.add_argument("--mebibytes", type=int, default=2048, help="of outputs")
+    parser.add_argument("--mebibytes", type=int, default=2048, help="of outputs, of a folder")
     parser.add_argument("--data", type=int, default=5120, help="MiB of a dataset")
     parser.add_argument("--files", type=int, default=50_000, help="of a dataset")
     parser.add_argument("--image", type=int, default=256, help="MiB of a new environment")
