@@ -10,7 +10,6 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 from agent.bundles import Bundles, NoBundle
 from agent.checkpoint_rounds import AttemptCheckpoints
@@ -19,12 +18,12 @@ from agent.data_rules import Place
 from agent.flood import Bound
 from agent.folder import AttemptFolder, read_if_there, write_atomic
 from agent.handing import NONE
-from agent.last_rounds import LastRounds
+from agent.left_behind import LeftBehind
 from agent.loop_intake import LoopIntake
 from agent.mlflow.tracking import Tracking
 from agent.opening import NoSecret, opened
 from agent.output_plan import Rhythm
-from agent.output_rounds import AttemptOutputs, with_outputs
+from agent.output_rounds import AttemptOutputs
 from agent.packages import Kept, PackageList
 from agent.quoting import with_quote
 from agent.redact import Needles
@@ -103,13 +102,11 @@ class AttemptRun:
             machine.bus, grant.job, grant.attempt, machine.worker, folder.spool, resume=adopted
         )
         its = (machine.bus, machine.worker, grant, folder, machine.rhythm)
-        self.outputs = AttemptOutputs(*its)
-        self.checkpoints = AttemptCheckpoints(*its, self._say)
+        self.left = LeftBehind(AttemptOutputs(*its), AttemptCheckpoints(*its, self._say))
         self._tracking = Tracking(machine, grant, folder, self._say)
         self._timers: list[asyncio.TimerHandle] = []
         self._preparing: asyncio.Task[Prepared | Exception] | None = None
         self._stop: tuple[float, Reason] | None = None
-        self._looking: list[asyncio.Task[None]] = []
         self._running_told = False
         self._secrets = NONE
         self.log_end = 0
@@ -123,7 +120,7 @@ class AttemptRun:
             self._on_free()
             self._tracking.stop()
             self._shipper.finish(self.log_end)
-            report = await self._packages.named_in(await self._with_outputs(report))
+            report = await self._packages.named_in(await self.left.at_end(tasks, report))
             report = await with_quote(report, self.folder.spool)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(FLUSH_SECONDS):
@@ -147,9 +144,7 @@ class AttemptRun:
     def stop(self, grace: float, reason: Reason) -> None:
         """SIGTERM, grace, SIGKILL; a build is killed at once. Repeatable."""
         if self.phase == "reporting":
-            self.outputs.hurry.set()
-            if reason is Reason.CANCELLED:  # else another attempt begins from its checkpoint
-                self.checkpoints.hurry.set()
+            self.left.hurry(reason, self._later)
             return
         first = self._stop is None
         self._stop = (grace, reason)
@@ -158,18 +153,6 @@ class AttemptRun:
         elif first and self.phase == "running":
             self.phase = "stopping"
             self._tasks.create_task(self._machine.runtime.stop(self.folder, grace, reason))
-
-    async def _with_outputs(self, report: Report) -> Report:
-        """A defect there must not cost the job its end."""
-        checkpoint = self._tasks.create_task(self.checkpoints.at_end(report))
-        try:
-            report = with_outputs(report, await self.outputs.at_end())
-        except Exception:
-            log.exception("the outputs of %s", self.folder.name)
-        await checkpoint
-        for looking in self._looking:
-            looking.cancel()
-        return report
 
     # From the grant to the exit.
 
@@ -226,7 +209,7 @@ class AttemptRun:
             self.folder, prepared.launch, self._on_news, self._secrets
         )
         self._later(NOTICE_AFTER, self._shipper.news)
-        self._look_at_outputs()
+        self.left.look(self._tasks, self._later)
         return await self._machine.runtime.wait(self.folder)
 
     async def _taken_up(self) -> Exit:
@@ -239,7 +222,7 @@ class AttemptRun:
         self.phase = "running"
         await self._hand_over_again()
         self._on_news(True)
-        self._look_at_outputs()
+        self.left.look(self._tasks, self._later)
         return await self._machine.runtime.wait(self.folder)
 
     async def _hand_over_again(self) -> None:
@@ -286,7 +269,7 @@ class AttemptRun:
                 self._secrets.texts(),
             )
             await self._machine.bundles.copy(self.grant, self.folder.job)
-            resumes = await self.checkpoints.restored(output)
+            resumes = await self.left.checkpoints.restored(output)
             login = self._secrets.image_login
             preparation = Preparation(self.grant, self.folder, self._machine.worker, resumes, login)
             preparation = replace(preparation, data=await self._data(output))
@@ -321,16 +304,6 @@ class AttemptRun:
         return spool.offset
 
     # What is said meanwhile.
-
-    def _look_at_outputs(self) -> None:
-        """Later: most attempts are over by then."""
-
-        def begin(rounds: LastRounds) -> None:
-            self._looking.append(self._tasks.create_task(rounds.while_running()))
-
-        for rounds in (self.outputs, self.checkpoints):
-            if rounds.every:
-                self._later(rounds.every, partial(begin, rounds))
 
     def _say(self, words: str) -> None:
         self._tasks.create_task(self._machine.runtime.say(self.folder, words))

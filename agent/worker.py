@@ -368,7 +368,7 @@ class Worker:
             self._idle.set()
             self._look_at_disk()
         if not run.superseded:
-            left = (run.outputs, run.checkpoints)
+            left = (run.left.outputs, run.left.checkpoints)
             self._keeper.keep(key_of(run.grant), run.folder, run.log_end, *left)
 
     def _free(self, holder: object) -> None:
