@@ -10,6 +10,7 @@ import pytest
 
 from agent.handing import Secrets
 from agent.runtimes.docker_engine import Engine
+from agent.runtimes.docker_programs import Programs
 from agent.runtimes.protocol import CannotPrepare, Exit
 from schemas.reason import Reason
 from tests.docker.conftest import BASE, PATIENCE, Attempt, Bundle, until
@@ -101,7 +102,8 @@ async def test_an_image_without_a_shell_is_refused_with_the_reason(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     attempt = bundle({"main.py": ""}, secrets=["TOKEN"])
-    monkeypatch.setattr(attempt.runtime._shells, "surely", lambda image: False)
+    bare = Programs(shell=False, python="python")
+    monkeypatch.setattr(attempt.runtime._programs, "of", lambda image: bare)
     with pytest.raises(CannotPrepare, match="no /bin/sh") as refused:
         await attempt.prepare()
     assert refused.value.reason is Reason.SECRET_UNAVAILABLE
