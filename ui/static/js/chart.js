@@ -28,6 +28,9 @@ export class Chart {
     this.told = h("output", { class: "unseen", "aria-live": "polite" });
     this.element = h("figure", { class: "chart" }, h("div", { class: "chart-title" }, this.title, this.hint, h("span", { class: "grow" }), this.bigger), this.host, this.note, h("div", { class: "chart-lines" }, this.table.element), this.told);
     this.element.chart = this;
+    this.seen = false; // really, not only nearly
+    this.eye = new IntersectionObserver(([{ isIntersecting }]) => { this.seen = isIntersecting; });
+    this.eye.observe(this.host);
     this.watch = new ResizeObserver(() => this.resize());
     this.watch.observe(this.host);
   }
@@ -63,6 +66,7 @@ export class Chart {
   remove() {
     this.drop();
     this.watch.disconnect();
+    this.eye.disconnect();
     this.element.remove();
   }
 
@@ -82,7 +86,7 @@ export class Chart {
     if (this.plot && shape === this.shape) { this.plot.view = view; this.plot.set(data, marks); return; }
     this.drop();
     this.shape = shape;
-    this.plot = new Plot(uPlot, this.host, { lines: this.strokes(view), data, view, unit: this.unit, limit: this.limit, size: this.size(), key: this.board.key }, { onHover: (...found) => this.hover(...found), onZoom: (zoom) => this.board.zoom(zoom), onReset: () => this.board.zoom(null) });
+    this.plot = new Plot(uPlot, this.host, { lines: this.strokes(view), data, view, unit: this.unit, limit: this.limit, size: this.size(), key: this.board.key }, { onHover: (...found) => this.hover(...found), onZoom: (zoom) => this.board.zoom(zoom), onReset: () => this.board.zoom(null), isSeen: () => this.seen });
     this.plot.set(data, marks);
   }
 

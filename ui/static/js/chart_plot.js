@@ -22,7 +22,8 @@ export function colours() {
 
 /**
  * Draws `lines` ({colour, dash, smooth}) with `data` as uPlot has it; a smoothed line stands right after
- * the one that it was made of. `at` has the callbacks `onHover`, `onZoom` and `onReset`.
+ * the one that it was made of. `at` has the callbacks `onHover`, `onZoom` and `onReset`, and
+ * `isSeen`: what nobody sees need not follow the pointer over other charts.
  */
 export class Plot {
   constructor(uPlot, host, { lines, data, view, unit, limit, size, key }, at) {
@@ -71,7 +72,7 @@ export class Plot {
       drag: { x: true, y: false, setScale: false, dist: LEAST_DRAG },
       points: { size: 7 },
       dataIdx: (chart, series, index) => pointAt(chart, series, index),
-      sync: { key, scales: ["x", null], setSeries: false, filters: { pub: (type) => type === "mousemove" || type === "mouseleave" } },
+      sync: { key, scales: ["x", null], setSeries: false, filters: { pub: (type) => type === "mousemove" || type === "mouseleave", sub: () => this.at.isSeen() } },
       bind: { dblclick: () => (event) => { event.preventDefault(); this.at.onReset(); return null; } },
     };
   }
