@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from agent.data import Data
+from agent.data_fetch import Source
+from agent.data_rules import DataRules
+from agent.disk import DiskBounds
 from bus import subjects
 from bus.chunks import ChunkStore
 from bus.connection import Bus
@@ -18,7 +22,8 @@ from bus.trees import DATA, Trees
 from schemas.datasets import AskPieces, DatasetList, ListDatasets, Pieces, RemoveData
 from schemas.message import Empty
 from schemas.reason import Reason
-from schemas.tree import scope_of
+from schemas.tree import Tree, scope_of
+from schemas.worker import Grant
 from services.datasets.config import DatasetsConfig
 from services.datasets.service import run as run_datasets
 from services.datasets.shelf import Shelf
@@ -107,6 +112,45 @@ async def test_data_cannot_hide_what_the_bundle_has(house: House) -> None:
     record = await house.ended(job)
     assert record.reason is Reason.BUILD_FAILED
     assert "cannot lie at /job/data: the bundle has a file or folder there" in record.detail
+
+
+async def test_a_fetch_that_was_cut_off_asks_for_the_rest_alone(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.data_writer.PIECES_MOST", 1)
+    monkeypatch.setattr("agent.data_fetch.WINDOW", 1)
+    big = {f"f{number:03}": bytes([number]) * 700 for number in range(200)}
+    await put(house.bus, "tester", "letters", big)
+    data = await resolved(house.bus, "tester", "letters")
+    house.agent("dummy")
+    job = await house.submit(data=data, environment={"STOKER_DUMMY_SLEEP": "60"})
+    record = await house.running(job)
+    assert record.current is not None
+    grant = Grant(
+        job=job, attempt=1, nonce=record.current.nonce, owner="tester", spec=record.spec, bundle="b"
+    )
+    (tmp_path / "cache").mkdir()
+    cache = Data(house.bus, "w1", tmp_path / "cache", DataRules(), DiskBounds(floor=1))
+    folder = tmp_path / "cache" / data[0]["tree"]
+    first = asyncio.create_task(cache.places("a", grant, {}, lambda _: None))
+    while not (folder / "files" / "f010").exists():
+        assert not first.done()
+        await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.wait([first])
+    begun = int((folder / "pieces").read_text())
+    assert begun > 5
+    asked: list[int] = []
+    real = Source.pieces
+
+    def pieces(source: Source, tree: Tree, begin: int) -> AsyncGenerator[tuple[bytes, ...], None]:
+        asked.append(begin)
+        return real(source, tree, begin)
+
+    monkeypatch.setattr(Source, "pieces", pieces)
+    (place,) = await cache.places("a", grant, {}, lambda _: None)
+    assert asked == [begun]
+    assert {one.name: one.read_bytes() for one in place.source.iterdir()} == big
 
 
 async def test_versions_are_counted_repeated_and_deleted(house: House) -> None:
