@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
 import threading
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from stoker import submitting
 from stoker.client import Client, Job, LogPiece, Refused, Unreachable
 from tests.plugins.running import ROOT, Up, running_up
 
@@ -49,6 +52,37 @@ def test_a_job_is_submitted_and_waited_for(client: Client, folder: Path) -> None
 def test_the_same_key_gets_the_same_job(client: Client, folder: Path) -> None:
     first = client.submit(folder, key="one-key")
     assert client.submit(folder, key="one-key").id == first.id
+
+
+def test_a_second_submission_sends_only_what_changed(
+    client: Client,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+    (folder / "big").write_bytes(random.Random(1).randbytes(3 << 20))
+    sent: list[int] = []
+    client.submit(folder, progress=sent.append)
+    assert sent[-1] > 3 << 20
+    sent.clear()
+    (folder / "main.py").write_text("print(2)\n")
+    job = client.submit(folder, progress=sent.append)
+    assert 0 < sent[-1] < 100_000
+    assert client.wait(job.id, timeout=60).state == "succeeded"
+
+
+def test_a_big_zip_goes_in_parts(
+    client: Client, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(submitting, "IN_PARTS", 1 << 20)
+    with zipfile.ZipFile(folder / "job.zip", "w") as archive:
+        archive.writestr("main.py", "print(1)\n")
+        archive.writestr("noise", random.Random(2).randbytes(9 << 20))
+    sent: list[int] = []
+    job = client.submit(folder / "job.zip", progress=sent.append)
+    assert sent == [0, 8 << 20, (folder / "job.zip").stat().st_size]
+    assert client.wait(job.id, timeout=60).state == "succeeded"
 
 
 def test_a_failing_job_is_a_value(client: Client, folder: Path) -> None:
