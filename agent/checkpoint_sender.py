@@ -79,7 +79,8 @@ class CheckpointSender(Sender):
             return False
         _, over = fitting(found, {}, self._limits)
         if over or found.endless:
-            raise NotKept(over.partition(";")[0].replace("outputs are", "checkpoint is"))
+            told = over.partition(";")[0].replace("outputs are", "checkpoint is")
+            raise NotKept(told or "there are too many files to count")
         await self._ask_stored()
         for _ in range(TRIES):
             checkpoint = await self._read(root, found, None if final else copy)
