@@ -115,12 +115,14 @@ async def test_a_container_that_somebody_removed_ends_the_attempt(
     assert (exit.reason, exit.signal) != (Reason.EXIT, None)
 
 
-async def test_an_image_without_python_says_so(bundle: Bundle) -> None:
-    dockerfile = "ARG BASE\nFROM ${BASE}\nRUN rm /usr/bin/python\n"
-    attempt = bundle({"main.py": "print(1)", "Dockerfile": dockerfile})
+async def test_a_program_that_the_image_does_not_have_says_so(bundle: Bundle) -> None:
+    dockerfile = 'ARG BASE\nFROM ${BASE}\nRUN rm /usr/bin/python\nENTRYPOINT ["python"]\n'
+    attempt = bundle({"tool.py": "", "Dockerfile": dockerfile})
     exit = await attempt.run()
     assert (exit.reason, exit.code) == (Reason.EXIT, 127)
     assert "python" in attempt.printed()
+    as_python3 = bundle({"main.py": "", "Dockerfile": dockerfile})
+    assert (await as_python3.run()).code == 0
 
 
 async def test_containers_of_forgotten_attempts_are_removed_at_the_start(
