@@ -77,6 +77,8 @@ class Place:
 def place_of(subject: str) -> tuple[Place, str]:
     """Of a message: the place, and who sent it; raises ``ValueError`` for any other subject."""
     job, attempt, worker = subjects.parse_metric(subject)
+    if subject != subjects.metric(job, attempt, worker) or (job == WORKER and attempt):
+        raise ValueError(f"{subject} is nobody's")
     if job == WORKER:
         return Place.of_worker(worker), worker
     return Place.of(job, attempt), worker

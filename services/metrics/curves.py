@@ -84,10 +84,17 @@ class Curves:
             return
         stored = await self._get() or StoredMetrics(self.place, MetricsHead(worker=self.worker), 0)
         head = stored.head
-        self._tail = unpack(head.tail)
+        self._tail = self._unpack(head)
         self.reader = LogReader(head.log_state)
         self.read = Read.of(head)
         self._stored = stored
+
+    def _unpack(self, head: MetricsHead) -> Batch:
+        try:
+            return unpack(head.tail)
+        except Corrupt as error:
+            log.error("%s: its newest points are lost: %s", self.place, error)
+            return {}
 
     async def _get(self) -> StoredMetrics | None:
         try:

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Iterable
 
-from bus.errors import BusError
+from bus.errors import Corrupt, NotFound
 from bus.outputs import OutputStore
 from schemas.metric_head import FileCursor, MetricsHead
 from schemas.metrics import Source
@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 
 MOST_FILES = 100
 """Event files of one attempt; the others are not read."""
+LONGEST_PATH = 400
+"""Characters: paths lie in the index."""
 AT_ONCE = 64 << 20
 """Bytes that are read in one go."""
 
@@ -64,12 +66,11 @@ class EventFiles:
         while state.offset < file.size and state.offset - begun < most:
             stop = min(file.size, state.offset + WINDOW)
             try:
-                data = b"".join(
-                    [d async for d in self._store.read(self._job, file, state.offset, stop)]
-                )
-            except BusError as error:
-                log.info("%s.%d: %s is read later: %s", self._job, self._attempt, file.path, error)
-                raise
+                parts = self._store.read(self._job, file, state.offset, stop)
+                data = b"".join([part async for part in parts])
+            except (NotFound, Corrupt) as error:
+                log.warning("%s.%d: %s: %s", self._job, self._attempt, file.path, error)
+                break
             found, after = await asyncio.to_thread(read_events, data, state)
             for tag, points in found.items():
                 news.add((Source.TENSORBOARD, series_name(file.path, tag)), points)
@@ -84,7 +85,8 @@ def event_files(manifest: Manifest, known: Iterable[str]) -> list[OutputFile]:
     """Those that are read, in the order of their paths: what is known goes on."""
     from services.metrics.tensorboard import is_event_file
 
-    files = [file for file in manifest.files if is_event_file(file.path)]
+    named = (file for file in manifest.files if len(file.path) <= LONGEST_PATH)
+    files = [file for file in named if is_event_file(file.path)]
     kept = set(known)
     files.sort(key=lambda file: (file.path not in kept, file.path))
     return sorted(files[:MOST_FILES], key=lambda file: file.path)

@@ -9,6 +9,7 @@ import pytest
 
 from bus.errors import Corrupt
 from bus.metric_blocks import pack, unpack
+from bus.metrics import place_of
 from schemas.metric_head import MetricsHead, Spark
 from schemas.metrics import MOST_POINTS, MOST_SERIES, Column, Points, Source
 from services.metrics import growing
@@ -195,3 +196,22 @@ def test_what_json_has_not_is_null_and_listed() -> None:
     assert told["bad"] == [(0, "NaN"), (2, "-Infinity")]
     assert evenly(list(range(100)), 5) == [0, 24, 49, 74, 99]
     assert sorted(["gpu.10.use", "gpu.2.use", "a"], key=natural) == ["a", "gpu.2.use", "gpu.10.use"]
+
+
+@pytest.mark.parametrize(
+    ("subject", "place"),
+    [
+        ("stoker.metric.0d4k8q2m-7xv3.2.w1", "0d4k8q2m-7xv3.2"),
+        ("stoker.metric.worker.0.w1", "worker.w1"),
+        ("stoker.metric.worker.1.w1", None),
+        ("stoker.metric.0d4k8q2m-7xv3.02.w1", None),
+        ("stoker.metric.0d4k8q2m-7xv3.x.w1", None),
+    ],
+    ids=["attempt", "worker", "attempt-of-a-worker", "other-writing", "no-number"],
+)
+def test_a_subject_names_one_place_in_one_way(subject: str, place: str | None) -> None:
+    if place is None:
+        with pytest.raises(ValueError, match=r"is nobody's|invalid literal"):
+            place_of(subject)
+    else:
+        assert (str(place_of(subject)[0]), place_of(subject)[1]) == (place, "w1")
