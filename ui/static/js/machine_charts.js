@@ -18,10 +18,16 @@ export function machineGroups(tracks, limits, attempts = 1) {
     const found = tracks.filter(({ name }) => kind.of(name)).sort((a, b) => a.attempt - b.attempt || byName(a.name, b.name));
     const names = [...new Set(found.map(({ name }) => name))];
     const newest = Math.max(...found.map(({ attempt }) => attempt));
-    const lines = found.map((track) => ({ track, label: attempts > 1 ? `${kind.short(track.name)}, attempt ${track.attempt}` : kind.short(track.name), colour: names.indexOf(track.name), dash: newest - track.attempt }));
+    const lines = found.map((track) => ({ track, label: labelOf(kind.short(track.name), track.attempt, names.length > 1, attempts > 1), colour: names.indexOf(track.name), dash: newest - track.attempt }));
     return { name: `machine ${kind.name}`, title: kind.title, lines, unit: kind.unit, limit: limitOf(kind, limits), hint: hintOf(kind, found, limits), fill: names.length === 1 };
   });
   return [{ name: "machine", title: null, charts: charts.filter(({ lines }) => lines.length) }];
+}
+
+/** A name only where there are several, an attempt likewise. */
+function labelOf(name, attempt, names, attempts) {
+  const words = [names || !attempts ? name : "", attempts ? `attempt ${attempt}` : ""];
+  return words.filter(Boolean).join(", ");
 }
 
 function limitOf({ name }, { cpus, memory }) {
