@@ -20,7 +20,7 @@ from schemas.message import Message
 from schemas.tree import Tree, read_tree
 from schemas.worker import Grant
 
-WINDOW = 12
+WINDOW = 6
 """Answers on their way at one time, each of less than a MiB."""
 PIECE_SECONDS, PIECE_TRIES = 10.0, 18
 """For one of them before it is asked for again, and how often: a bus may elect a leader."""
