@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -122,8 +123,7 @@ async def test_pages_forbid_inline_scripts_and_frames(http: Session) -> None:
         assert answer.headers["Server"] == "Stoker"
         assert "<script>" not in text
         assert "style=" not in text
-        assert "http://" not in text.replace("http://www.w3.org", "")
-        assert "https://" not in text
+        assert not re.search(r"""(?:src|href|action|data)\s*=\s*["']?(?:https?:)?//""", text)
 
 
 @pytest.mark.parametrize(
