@@ -13,7 +13,7 @@ import signal
 import sys
 import sysconfig
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -148,10 +148,18 @@ async def nats_server(config: ServerConfig) -> AsyncIterator[EmbeddedServer]:
         try:
             yield server
         finally:
-            for keeper in keepers:
-                keeper.cancel()
-            await asyncio.gather(*keepers, return_exceptions=True)
+            await end_all(keepers)
             await stop(server)
+
+
+async def end_all(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Cancelled again until they end: ``asyncio.wait_for`` of Python 3.11, which the client uses,
+    swallows a cancellation that meets its answer."""
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=1)
 
 
 @contextlib.contextmanager
