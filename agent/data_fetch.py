@@ -15,7 +15,7 @@ from bus import subjects
 from bus.connection import Bus
 from bus.errors import BusError, Refused
 from bus.pieces import in_row
-from schemas.datasets import AskPieces, AskTree, DataKey, Pieces, TreePart
+from schemas.datasets import AskPieces, AskTree, DataKey, DataPieces, DataTreePart
 from schemas.message import Message
 from schemas.tree import Tree, read_tree
 from schemas.worker import Grant
@@ -70,13 +70,13 @@ class Source:
             async for answer in answers:
                 yield answer.data
 
-    async def _part(self, number: int) -> TreePart:
+    async def _part(self, number: int) -> DataTreePart:
         asked = AskTree.model_validate({**self.key, "part": number})
-        return await self._ask("tree", asked, TreePart)
+        return await self._ask("tree", asked, DataTreePart)
 
-    async def _pieces(self, span: Span) -> Pieces:
+    async def _pieces(self, span: Span) -> DataPieces:
         asked = AskPieces.model_validate({**self.key, "first": span.first, "count": span.count})
-        answer = await self._ask("pieces", asked, Pieces)
+        answer = await self._ask("pieces", asked, DataPieces)
         if len(answer.data) != span.count:
             raise NoData(f"{len(answer.data)} pieces came, and {span.count} were asked for")
         return answer

@@ -143,7 +143,7 @@ class AskTree(DataKey):
     part: int = Field(ge=0)
 
 
-class TreePart(Message):
+class DataTreePart(Message):
     data: bytes = b""
     parts: int
     """How many there are of the packed tree."""
@@ -156,5 +156,5 @@ class AskPieces(DataKey):
     count: int = Field(ge=1, le=PIECES_MOST)
 
 
-class Pieces(Message):
+class DataPieces(Message):
     data: tuple[bytes, ...]

@@ -19,7 +19,7 @@ def fresh() -> str:
     return secrets.token_hex(32)
 
 
-class Asked(Message):
+class AskedBy(Message):
     """Somebody who has signed in asks; ``people`` looks at who they are now, once more."""
 
     who: Principal
@@ -84,7 +84,7 @@ class SignOut(Message):
     address: str = ""
 
 
-class SetPassword(Asked):
+class SetPassword(AskedBy):
     """``stoker.req.people.set_password``: their own, from a session; its other sessions end.
 
     Refused with 403 ``wrong_password`` where ``old`` is not the one before. A session that began by
@@ -95,7 +95,7 @@ class SetPassword(Asked):
     new: str
 
 
-class ListSessions(Asked):
+class ListSessions(AskedBy):
     """``stoker.req.people.sessions``: where they are signed in."""
 
 
@@ -115,11 +115,11 @@ class SessionList(Message):
     sessions: tuple[SessionView, ...] = ()
 
 
-class EndSessions(Asked):
+class EndSessions(AskedBy):
     """``stoker.req.people.end_sessions``: all of theirs but the one that asks."""
 
 
-class MakeLink(Asked):
+class MakeLink(AskedBy):
     """``stoker.req.people.link``: a one-time sign-in link for a user; the one before is void."""
 
     user: str
@@ -134,7 +134,7 @@ class MadeLink(Message):
     expires_at: float
 
 
-class ListUsers(Asked):
+class ListUsers(AskedBy):
     """``stoker.req.people.users``"""
 
 
@@ -160,7 +160,7 @@ class UserList(Message):
     users: tuple[UserView, ...] = ()
 
 
-class PutUser(Asked):
+class PutUser(AskedBy):
     """``stoker.req.people.put_user``: make a user, or change one; None leaves that as it is.
 
     Refused with 409 ``last_admin`` where nobody would be left to rule.
@@ -177,7 +177,7 @@ class PutUser(Asked):
     request: str = Field(default_factory=fresh)
 
 
-class RemoveUser(Asked):
+class RemoveUser(AskedBy):
     """``stoker.req.people.remove_user``: their sessions, tokens, links and shares are void at once.
 
     Their jobs stay. Repeated, it is no error.
@@ -186,7 +186,7 @@ class RemoveUser(Asked):
     user: str
 
 
-class ListTokens(Asked):
+class ListTokens(AskedBy):
     """``stoker.req.people.tokens``: their own; of an admin who asks with ``every``, everybody's."""
 
     every: bool = False
@@ -211,7 +211,7 @@ class TokenList(Message):
     tokens: tuple[TokenView, ...] = ()
 
 
-class MakeToken(Asked):
+class MakeToken(AskedBy):
     """``stoker.req.people.make_token``: for themselves; an admin may make one for somebody else."""
 
     name: str
@@ -228,13 +228,13 @@ class MadeToken(Message):
     token: TokenView
 
 
-class RevokeToken(Asked):
+class RevokeToken(AskedBy):
     """``stoker.req.people.revoke_token``: one's own, or an admin anybody's; repeated, no error."""
 
     id: str
 
 
-class ShareJob(Asked):
+class ShareJob(AskedBy):
     """``stoker.req.people.share``: whoever has the link sees that job, and nothing else."""
 
     job: str
@@ -257,7 +257,7 @@ class MadeShare(Message):
     share: ShareView
 
 
-class ListShares(Asked):
+class ListShares(AskedBy):
     """``stoker.req.people.shares``: of one job."""
 
     job: str
@@ -267,7 +267,7 @@ class ShareList(Message):
     shares: tuple[ShareView, ...] = ()
 
 
-class Unshare(Asked):
+class Unshare(AskedBy):
     """``stoker.req.people.unshare``: the link is void; repeated, no error."""
 
     job: str

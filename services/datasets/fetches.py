@@ -7,7 +7,7 @@ import logging
 from bus import subjects
 from bus.errors import Corrupt, NotFound, Refused
 from schemas.data import DataMount
-from schemas.datasets import AskPieces, AskTree, Pieces, TreePart
+from schemas.datasets import AskPieces, AskTree, DataPieces, DataTreePart
 from schemas.tree import TreeHead, scope_of
 from services.datasets import rules
 from services.datasets.grants import Grants
@@ -26,7 +26,7 @@ class Fetches:
         self._shelf = shelf
         self._library = library
 
-    async def on_tree(self, asked: AskTree, subject: str) -> TreePart:
+    async def on_tree(self, asked: AskTree, subject: str) -> DataTreePart:
         mount = await self._grants.check(asked, subjects.asker(subject))
         head = await self._head(mount)
         if asked.part >= len(head.digests):
@@ -36,7 +36,7 @@ class Fetches:
             data = await self._library.store.chunk(scope_of(mount.owner), digest)
         except (NotFound, Corrupt) as error:
             raise lost(mount) from error
-        return TreePart(data=data, parts=len(head.digests))
+        return DataTreePart(data=data, parts=len(head.digests))
 
     async def _head(self, mount: DataMount) -> TreeHead:
         """Of a version that was not deleted since the job was submitted."""
@@ -50,13 +50,13 @@ class Fetches:
         except NotFound as error:
             raise lost(mount) from error
 
-    async def on_pieces(self, asked: AskPieces, subject: str) -> Pieces:
+    async def on_pieces(self, asked: AskPieces, subject: str) -> DataPieces:
         mount = await self._grants.check(asked, subjects.asker(subject))
         try:
             data = await self._library.read(mount.owner, mount.tree, asked.first, asked.count)
         except (NotFound, Corrupt) as error:
             raise lost(mount) from error
-        return Pieces(data=tuple(data))
+        return DataPieces(data=tuple(data))
 
 
 def lost(mount: DataMount) -> Refused:

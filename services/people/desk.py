@@ -14,7 +14,7 @@ from bus.errors import BusError, Conflict, Refused
 from schemas.audit import AuditEntry, Deed
 from schemas.ids import USER_NAME
 from schemas.people import Principal, Role, Way
-from schemas.people_requests import Asked
+from schemas.people_requests import AskedBy
 from schemas.problem import Problem
 from services.people.book import Book
 from services.people.config import PeopleConfig
@@ -90,7 +90,7 @@ class Desk:
     def forget_teams(self) -> None:
         self._teams_at = -TEAMS_AGE
 
-    async def asker(self, asked: Asked, least: Role = Role.VIEWER) -> Principal:
+    async def asker(self, asked: AskedBy, least: Role = Role.VIEWER) -> Principal:
         """Who asks, as they are now: the page may have known them a moment ago.
 
         Refused with 401 where they are nobody any more, with 403 where they are less than that.

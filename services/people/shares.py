@@ -10,7 +10,7 @@ from schemas.ids import JOB_ID
 from schemas.message import Empty
 from schemas.people import Principal, Way
 from schemas.people_requests import (
-    Asked,
+    AskedBy,
     ListShares,
     MadeShare,
     ShareJob,
@@ -72,7 +72,7 @@ class Shares:
             )
         return Empty()
 
-    async def _allowed(self, asked: Asked, job: str) -> Principal:
+    async def _allowed(self, asked: AskedBy, job: str) -> Principal:
         """Whoever may stop the job; for all others there is none."""
         who = await self._desk.asker(asked)
         if not JOB_ID.fullmatch(job):

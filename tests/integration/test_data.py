@@ -19,7 +19,7 @@ from bus.connection import Bus
 from bus.errors import Refused
 from bus.server import EmbeddedServer
 from bus.trees import DATA, Trees
-from schemas.datasets import AskPieces, DatasetList, ListDatasets, Pieces, RemoveData
+from schemas.datasets import AskPieces, DataPieces, DatasetList, ListDatasets, RemoveData
 from schemas.message import Empty
 from schemas.reason import Reason
 from schemas.tree import Tree, scope_of
@@ -215,11 +215,11 @@ async def test_a_worker_gets_no_piece_of_what_its_job_does_not_name(house: House
     current = (await house.running(job)).current
     assert current is not None
 
-    async def ask(worker: str = "w1", **changed: object) -> Pieces:
+    async def ask(worker: str = "w1", **changed: object) -> DataPieces:
         key = {"job": job, "attempt": 1, "nonce": current.nonce, "index": 0, "first": 0, "count": 1}
         asked = AskPieces.model_validate({**key, **changed})
         subject = subjects.request("datasets", "pieces", worker)
-        return await house.bus.request(subject, asked, Pieces)
+        return await house.bus.request(subject, asked, DataPieces)
 
     assert (await ask()).data == (tree_of(FILES)[1][0],)
     for changed in ({"nonce": "other"}, {"index": 1}, {"attempt": 2}, {"worker": "w2"}):

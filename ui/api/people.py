@@ -12,7 +12,7 @@ from bus.errors import BusError
 from schemas.ids import USER_NAME
 from schemas.message import Empty
 from schemas.people_requests import (
-    Asked,
+    AskedBy,
     ListUsers,
     MadeLink,
     MakeLink,
@@ -36,7 +36,7 @@ from ui.security import client_address
 
 log = logging.getLogger(__name__)
 
-A = TypeVar("A", bound=Asked)
+A = TypeVar("A", bound=AskedBy)
 REQUEST = re.compile(r"^[A-Za-z0-9_-]{16,64}$")
 
 
