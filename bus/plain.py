@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+import importlib
+import pkgutil
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import msgpack
+
+if TYPE_CHECKING:
+    from schemas.message import Message
 
 
 def decode_any(data: bytes, type_name: str | None = None) -> Any:
@@ -25,17 +31,28 @@ def decode_any(data: bytes, type_name: str | None = None) -> Any:
 
 def filled_in(data: bytes, type_name: str) -> dict[str, Any]:
     from bus import codec, errors  # pydantic takes ten times as long to start as the rest
-    from schemas import job, log, message, outputs, problem, requests, worker
 
     wanted = type_name.split("/", 1)[0]
-    for module in (job, log, outputs, problem, requests, worker):
-        kind = getattr(module, wanted, None)
-        if isinstance(kind, type) and issubclass(kind, message.Message):
+    for kind in message_types():
+        if kind.__name__ == wanted:
             try:
                 return codec.decode(kind, data, None).model_dump()
             except errors.Corrupt as error:
                 raise ValueError(str(error)) from error
     raise ValueError(f"there is no message type {wanted}")
+
+
+def message_types() -> Iterator[type[Message]]:
+    """Each that ``schemas`` has; no two have one name."""
+    import schemas
+    from schemas.message import Message
+
+    for found in pkgutil.iter_modules(schemas.__path__, "schemas."):
+        module = importlib.import_module(found.name)
+        for kind in vars(module).values():
+            ours = isinstance(kind, type) and issubclass(kind, Message)
+            if ours and kind.__module__ == module.__name__:
+                yield kind
 
 
 def describe(value: Any) -> Any:

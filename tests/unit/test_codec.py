@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from bus.codec import TYPE_HEADER, decode, encode
 from bus.errors import Corrupt
-from bus.plain import decode_any
+from bus.plain import decode_any, message_types
 from schemas.job import AttemptEnd, Fact, JobFact, Reason, Record, State
+from schemas.message import Empty
 from schemas.spec import JobSpec
 from schemas.worker import Ticket
 
@@ -79,6 +80,13 @@ def test_a_control_message_is_shown_with_its_fields() -> None:
     assert decode_any(data)["record"]["state"] == "queued"
     assert "attempt" not in decode_any(data)["record"]
     assert decode_any(data, "JobFact")["record"]["attempt"] == 0
+
+
+def test_every_message_can_be_asked_for_by_a_name_of_its_own() -> None:
+    names = [kind.__name__ for kind in message_types()]
+    assert len(names) == len(set(names))
+    assert {"JobFact", "DataPieces", "SetSecret", "Samples"} <= set(names)
+    assert decode_any(encode(Empty())[0], "Empty/1") == {}
 
 
 def test_a_type_that_is_not_there_is_told() -> None:
