@@ -62,6 +62,11 @@ class Ended:
         return [rounds for rounds in both if rounds is not None and not rounds.settled]
 
     @property
+    def checkpoint_due(self) -> bool:
+        """Whether its last checkpoint lies here alone."""
+        return self.checkpoints is not None and not self.checkpoints.settled
+
+    @property
     def settled(self) -> bool:
         """Whether nothing of it is to be sent any more."""
         return not self.unsettled
@@ -90,7 +95,7 @@ class Keeper:
         self._some.set()
         if len(self._waiting) > KEPT_MOST:
             _, oldest = self._waiting.popitem(last=False)
-            self._strip(oldest)
+            self._strip(oldest, drop=True)
             shutil.rmtree(oldest.folder.path, ignore_errors=True)
 
     @property
@@ -99,16 +104,24 @@ class Keeper:
         return set(self._waiting)
 
     async def lighten(self) -> None:
-        """The disk is short: leaves nothing but the spools, and the outputs where they stay."""
+        """The disk is short: leaves spools, outputs where they stay, and checkpoints not sent."""
         for ended in list(self._waiting.values()):
             await asyncio.to_thread(self._strip, ended)
 
-    def _strip(self, ended: Ended) -> None:
-        """What is stored elsewhere need not stay; what is not lies where outputs stay."""
+    def _strip(self, ended: Ended, *, drop: bool = False) -> None:
+        """What is stored elsewhere need not stay; what is not lies where outputs stay.
+
+        A checkpoint that is not stored is nowhere else: it stays, unless it is to be dropped.
+        """
         folder = ended.folder
         if ended.outputs is None or not ended.outputs.stored:
             self._outputs.keep(folder)
-        remove_all((folder.job, folder.outputs, folder.checkpoints))
+        remove_all((folder.job, folder.outputs))
+        if ended.checkpoint_due and not drop:
+            return
+        if ended.checkpoint_due:
+            log.warning("%s: its last checkpoint is dropped, not stored", folder.name)
+        remove_all((folder.checkpoints,))
 
     async def run(self) -> None:
         while True:
@@ -140,7 +153,7 @@ class Keeper:
         ended = self._waiting[name]
         old = forgotten(ended.folder, time.time())
         if ended.settled or old:
-            await asyncio.to_thread(self._strip, ended)
+            await asyncio.to_thread(self._strip, ended, drop=old)
         if ended.log_end == 0 or old:
             await self._remove(ended, old)
             return True
