@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import aclosing
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from bus import subjects
 from bus.connection import Bus
 from bus.errors import Refused
+from bus.pieces import in_row
 from schemas.environments import (
     CHUNK,
     AskMissing,
@@ -31,8 +32,6 @@ WINDOW = 8
 CHUNK_SECONDS = 10.0
 """For one of them, before it is sent again."""
 LOST = frozenset({"lost_layer", "no_such_layer"})
-
-Result = TypeVar("Result")
 
 
 class Heard(Protocol):
@@ -74,8 +73,9 @@ async def send_blob(bus: Bus, worker: str, lease: LeaseKey, path: Path, digest: 
             subject("put", worker), told, LeaseAnswer, timeout=CHUNK_SECONDS, bulk=True
         )
 
-    async for _ in windowed(put, -(-size // CHUNK)):
-        pass
+    async with aclosing(in_row(put, range(-(-size // CHUNK)), WINDOW)) as done:
+        async for _ in done:
+            pass
 
 
 async def fetch(
@@ -114,32 +114,16 @@ async def fetch_blob(bus: Bus, worker: str, grant: Grant, key: str, blob: Blob, 
     size = 0
     with path.open("wb") as file:
         try:
-            async for data in windowed(get, blob.chunks):
-                size += len(data)
-                await asyncio.to_thread(add, data)
+            async with aclosing(in_row(get, range(blob.chunks), WINDOW)) as chunks:
+                async for data in chunks:
+                    size += len(data)
+                    await asyncio.to_thread(add, data)
         except Refused as error:
             if error.problem.code in LOST:
                 raise LostBlob(blob.digest) from error
             raise
     if size != blob.size or digest.hexdigest() != blob.digest:
         raise LostBlob(blob.digest)
-
-
-async def windowed(do: Callable[[int], Awaitable[Result]], count: int) -> AsyncIterator[Result]:
-    """What ``do`` gives for each number, in their order, ``WINDOW`` of them at one time."""
-    coming: deque[asyncio.Future[Result]] = deque()
-    numbers: Iterator[int] = iter(range(count))
-    try:
-        while True:
-            while len(coming) < WINDOW and (number := next(numbers, None)) is not None:
-                coming.append(asyncio.ensure_future(do(number)))
-            if not coming:
-                return
-            yield await coming.popleft()
-    finally:
-        for one in coming:
-            one.cancel()
-        await asyncio.gather(*coming, return_exceptions=True)
 
 
 def read_chunk(path: Path, index: int) -> tuple[bytes, bytes]:

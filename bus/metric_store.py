@@ -8,13 +8,12 @@ job ``worker``, numbered by its name.
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import contextlib
 import secrets
-from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import zstandard
 
@@ -24,6 +23,7 @@ from bus.errors import Corrupt, NotFound
 from bus.follow import follow, last_sequence, stored_time
 from bus.headers import EXPECTED, ROLLUP
 from bus.metrics import Place
+from bus.pieces import in_row
 from schemas.metric_head import Block, MetricsHead
 
 STREAM = "OBJ_metrics"
@@ -103,19 +103,10 @@ class MetricStore:
 
     async def blocks(self, place: Place, wanted: Sequence[Block]) -> AsyncGenerator[bytes, None]:
         """In their order, some on their way. Raises ``NotFound``."""
-        coming: deque[asyncio.Task[bytes]] = deque()
-        left = iter(wanted)
-        try:
-            while True:
-                while len(coming) < WINDOW and (block := next(left, None)) is not None:
-                    coming.append(asyncio.ensure_future(self.block(place, block)))
-                if not coming:
-                    return
-                yield await coming.popleft()
-        finally:
-            for task in coming:
-                task.cancel()
-            await asyncio.gather(*coming, return_exceptions=True)
+        row = in_row(partial(self.block, place), wanted, WINDOW)
+        async with contextlib.aclosing(row) as blocks:
+            async for block in blocks:
+                yield block
 
     async def drop(self, place: Place, blocks: Iterable[str]) -> None:
         for block in blocks:
