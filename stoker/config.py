@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import tomllib
 from collections.abc import Callable, Iterable
@@ -243,6 +244,11 @@ def duration(flag: str, asked: str | None) -> float | None:
         return None if asked is None else parse_duration(asked)
     except ValueError as error:
         raise StokerError(f"{flag} {asked}: {error}") from error
+
+
+def kept(flag: str, asked: str | None) -> float | None:
+    """Seconds, or infinity for ``forever``; None where nothing was said."""
+    return math.inf if asked == "forever" else duration(flag, asked)
 
 
 def labels(entries: list[str]) -> dict[str, str]:

@@ -266,7 +266,7 @@ def serve(
         str | None,
         typer.Option(
             metavar="TIME",
-            help="outputs, metrics: delete those of jobs that ended so long ago.",
+            help="outputs, metrics: delete those of jobs that ended so long ago, such as 90d.",
             show_default="for ever",
         ),
     ] = None,
@@ -274,7 +274,7 @@ def serve(
         str | None,
         typer.Option(
             metavar="TIME",
-            help="outputs: delete the last checkpoint of jobs that ended so long ago.",
+            help="outputs: delete the last checkpoint of jobs that ended so long ago; or forever.",
             show_default="30d",
         ),
     ] = None,
@@ -344,8 +344,8 @@ def serve(
             outputs_counts=config.log_bounds("--outputs-files", outputs_files or []),
             base_images=config.images("--base-image", base_image or []),
             gpu_base_images=config.images("--gpu-base-image", gpu_base_image or []),
-            keep_outputs=config.duration("--keep-outputs", keep_outputs),
-            keep_checkpoints=config.duration("--keep-checkpoints", keep_checkpoints),
+            keep_outputs=config.kept("--keep-outputs", keep_outputs),
+            keep_checkpoints=config.kept("--keep-checkpoints", keep_checkpoints),
         ),
         page=PageFlags(
             host,
