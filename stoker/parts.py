@@ -19,19 +19,6 @@ from stoker.oidc import OidcFlags
 
 log = logging.getLogger(__name__)
 
-SERVICES = (
-    "upload",
-    "scheduler",
-    "archive",
-    "catalog",
-    "secrets",
-    "people",
-    "outputs",
-    "metrics",
-    "environments",
-    "datasets",
-)
-
 
 @dataclass(frozen=True, slots=True)
 class PageFlags:
@@ -96,7 +83,7 @@ class ServiceFlags:
     keep_outputs: float | None = None
     """Seconds after a job's end up to which its outputs are kept; None: for ever."""
     keep_checkpoints: float | None = None
-    """Likewise its last checkpoint; None: as long as usual."""
+    """Likewise its last checkpoint; None: as long as usual, infinity: for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,8 +173,9 @@ async def outputs(bus: Bus, flags: ServiceFlags) -> None:
     from services.outputs.config import OutputsConfig
     from services.outputs.service import run
 
-    usual = OutputsConfig()
-    kept = flags.keep_checkpoints or usual.keep_checkpoints
+    kept = flags.keep_checkpoints
+    if kept is None:
+        kept = OutputsConfig().keep_checkpoints
     await run(bus, OutputsConfig(keep=flags.keep_outputs, keep_checkpoints=kept))
 
 
@@ -242,13 +230,14 @@ RUNNERS: Mapping[str, Callable[[Bus, ServiceFlags], Awaitable[None]]] = {
     "archive": archive,
     "catalog": catalog,
     "secrets": secrets,
+    "people": people,
     "outputs": outputs,
     "metrics": metrics,
     "environments": environments,
     "datasets": datasets,
-    "people": people,
     "identity": identity,
 }
+"""All services; ``stoker up`` starts them in this order."""
 
 
 def folder(data: Path | None, name: str) -> Path | None:

@@ -162,7 +162,7 @@ def all_parts(
         groups=page.oidc.groups if page.oidc else {},
     )
     return [
-        *(service(name, users, flags) for name in (*parts.SERVICES, "identity")),
+        *(service(name, users, flags) for name in parts.RUNNERS),
         on_bus(users.bus("ui"), lambda bus: parts.run_ui(bus, page, on_ready)),
     ]
 

@@ -11,6 +11,7 @@ import pytest
 from bus.server import ServerConfig, write_config
 from stoker.commands.join import NAMES
 from stoker.config import read_agent_file
+from stoker.parts import RUNNERS
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
@@ -47,6 +48,10 @@ def test_nats_is_set_up_like_the_embedded_one(setting: str, tmp_path: Path) -> N
     embedded = write_config(ServerConfig(tmp_path), 4222).read_text()
     assert setting in embedded
     assert setting in (DEPLOY / "nats.conf").read_text()
+
+
+def test_stoker_serve_names_every_service_that_stoker_up_runs() -> None:
+    assert sorted(NAMES) == sorted((*RUNNERS, "ui"))
 
 
 def test_every_service_is_in_the_compose_file() -> None:

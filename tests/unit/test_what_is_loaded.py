@@ -8,12 +8,9 @@ import sys
 import pytest
 
 from stoker.agent_process import BOOT
+from stoker.parts import RUNNERS
 
-SERVICES = (
-    "upload", "scheduler", "archive", "catalog", "identity", "people", "secrets", "outputs",
-    "environments", "datasets", "metrics",
-)  # fmt: skip
-PARTS = ("stoker.stack", "stoker.session", "ui.app", *(f"services.{s}.service" for s in SERVICES))
+PARTS = ("stoker.stack", "stoker.session", "ui.app", *(f"services.{s}.service" for s in RUNNERS))
 EVERYTHING = f"import {', '.join(PARTS)}"
 AGENT = f"{BOOT.rpartition(';')[0]}; import agent.main, agent.runtimes.docker_runtime"
 
