@@ -59,8 +59,6 @@ class AgentConfig:
     environment: dict[str, str] = field(default_factory=dict)
     """What every program of the process runtime finds, under the job's own."""
     version: str = ""
-    bundle_cache: int = 20 << 30
-    """Bytes of unpacked bundles that are kept."""
     outputs: OutputBounds = field(default_factory=OutputBounds)
     """How much of what ended attempts wrote, and could not be sent, stays on the machine."""
     rhythm: Rhythm = field(default_factory=Rhythm)

@@ -46,7 +46,7 @@ async def run_agent(
         await runtime.open()
         try:
             async with Bus.connect(bus_config) as bus, renewing(bus), runtime.shared(bus):
-                bundles = Bundles(bus, config.name, config.work / "bundles", config.bundle_cache)
+                bundles = Bundles(bus, config.name, config.work / "bundles")
                 log.info("%s takes %s jobs of pool %s", config.name, config.runtime, config.pool)
                 data = Data(bus, config.name, config.work / "data", config.data, config.disk)
                 await data.look()

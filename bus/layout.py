@@ -135,7 +135,7 @@ BUNDLES = objects("bundles", 256 * GIBIBYTE)
 CHUNKS = objects("chunks", 256 * GIBIBYTE)
 """Pieces of bundles and data, each once within the scope of its owner (``bus/chunks.py``)."""
 TREES = bucket("trees", GIBIBYTE)
-"""``<scope>.<bundle>``: of which pieces a bundle is made, by the service ``upload``."""
+"""``<scope>.<kind>.<id>``: the pieces of a bundle or of data, by ``upload`` and ``datasets``."""
 DATASETS = bucket("datasets", GIBIBYTE)
 """``<owner>.<name>``: the versions of a dataset, by the service ``datasets``."""
 UPLOADS = objects("uploads", 64 * GIBIBYTE, lazy_sync=True)
@@ -278,10 +278,3 @@ async def declare_durable(bus: Bus, durable: Durable) -> None:
         await bus.api(
             f"CONSUMER.CREATE.{durable.stream}.{durable.name}", {**body, "action": "update"}
         )
-
-
-async def delete_class(bus: Bus, pool: str, class_name: str) -> None:
-    try:
-        await bus.api(f"CONSUMER.DELETE.{subjects.work_stream(pool)}.{class_name}")
-    except NotFound:
-        return

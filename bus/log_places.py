@@ -91,20 +91,6 @@ class LogMap:
                 before += part.lines
         return self.end
 
-    async def line_at(self, offset: int) -> int:
-        """Number of the line that the byte there belongs to."""
-        before = 0
-        for part in self._parts:
-            if part.end <= offset:
-                before += part.lines
-                continue
-            for chunk in await self._chunks(part):
-                if chunk.offset >= offset:
-                    break
-                before += chunk.data[: offset - chunk.offset].count(b"\n")
-            break
-        return before + 1
-
     async def _ends_with_newline(self) -> bool:
         chunks = await self._chunks(self._parts[-1])
         return not chunks or chunks[-1].data.endswith(b"\n")

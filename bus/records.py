@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import base64
 import time
-from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 from bus import subjects
 from bus.codec import decode, encode
 from bus.connection import API_TIMEOUT, Bus, JetStreamError
 from bus.errors import NotFound, Unanswered
-from bus.follow import Delivery, follow
+from bus.follow import Delivery
 from bus.headers import EXPECTED, EXPECTED_SUBJECT
 from schemas.job import Fact, JobFact, Record
 
@@ -106,11 +105,6 @@ class Records:
             except JetStreamError as error:
                 if error.code != GONE_ALREADY:
                     raise
-
-    async def changes(self, after: int | None = 0) -> AsyncGenerator[Change, None]:
-        """Every fact after that sequence, in order, for ever; None: only new ones."""
-        async for delivery in follow(self._bus, "JOBS", subjects.JOBS_ALL, after=after):
-            yield read_change(delivery)
 
 
 def read_change(delivery: Delivery) -> Change:

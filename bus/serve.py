@@ -20,9 +20,6 @@ from schemas.problem import Problem
 
 log = logging.getLogger(__name__)
 
-FINISH = 5.0
-"""Seconds that requests in hand may take after the service was told to stop."""
-
 
 @dataclass(frozen=True)
 class Route:

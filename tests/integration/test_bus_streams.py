@@ -15,10 +15,11 @@ from bus.consume import Done, Outcome, consume
 from bus.errors import BusError, Conflict, NotFound
 from bus.follow import Delivery, follow
 from bus.kv import Bucket
-from bus.layout import declare, declare_class, declare_pool, delete_class
+from bus.layout import declare, declare_class, declare_pool
 from bus.pull import Pull, PulledTicket
 from bus.records import Records
 from bus.server import EmbeddedServer
+from bus.subjects import JOBS_ALL
 from bus.tickets import publish_ticket, unclaimed, withdraw_ticket
 from schemas.job import Fact
 from schemas.worker import ClassRecord, Requirement
@@ -85,8 +86,8 @@ async def test_only_the_last_fact_remains_of_an_ended_job(bus: Bus) -> None:
     first = await records.write(record, Fact.SUBMITTED, 0)
     last = await records.write(record, Fact.SUCCEEDED, first)
     await records.keep_last("j1")
-    async with aclosing(records.changes()) as changes:
-        assert (await anext(changes)).sequence == last
+    async with aclosing(follow(bus, "JOBS", JOBS_ALL)) as facts:
+        assert (await anext(facts)).sequence == last
     with pytest.raises(Conflict):
         await records.write(record, Fact.SUBMITTED, 0)
 
@@ -239,7 +240,7 @@ async def test_a_pull_goes_on_when_its_class_is_deleted_and_made_again(bus: Bus,
         async with asyncio.timeout(5):
             while not (await bus.api(f"CONSUMER.INFO.WORK_{pool}.small"))["num_waiting"]:  # noqa: ASYNC110  # the server tells no event
                 await asyncio.sleep(0.02)
-        await delete_class(bus, pool, "small")
+        await bus.api(f"CONSUMER.DELETE.WORK_{pool}.small")
         await declare_class(bus, CLASS)
         await publish_ticket(bus, pool, "small", "j1")
         assert (await coming).job == "j1"

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from bus import subjects
 from bus.connection import Bus
+from bus.follow import follow
 from bus.objects import Objects
-from bus.records import Records
+from bus.records import Records, read_change
 from bus.server import EmbeddedServer
 from schemas.job import State
 from schemas.quota import Kind, Quota, Quotas, SetQuota
@@ -40,9 +41,9 @@ async def most_at_once(bus: Bus, jobs: set[str]) -> dict[str, int]:
     most: defaultdict[str, int] = defaultdict(int)
     left = set(jobs)
     async with asyncio.timeout(PATIENCE):
-        async with contextlib.aclosing(Records(bus).changes()) as changes:
-            async for change in changes:
-                record = change.record
+        async with contextlib.aclosing(follow(bus, "JOBS", subjects.JOBS_ALL)) as facts:
+            async for fact in facts:
+                record = read_change(fact).record
                 mine = placed[record.owner]
                 if record.state is State.QUEUED or record.state.held:
                     mine.add(record.id)

@@ -13,7 +13,7 @@ export function kindOf(name) {
 }
 
 /** The group of a name: what stands before its first slash, or else before its first dot. */
-export function prefixOf(name) {
+function prefixOf(name) {
   const slash = name.indexOf("/");
   const at = slash > 0 ? slash : name.indexOf(".");
   return at > 0 && at < name.length - 1 ? name.slice(0, at) : "";

@@ -14,7 +14,7 @@ export function loadLibrary() {
 }
 
 /** The colours of the theme in force, for a canvas that knows no variables. */
-export function colours() {
+function colours() {
   const style = getComputedStyle(document.documentElement);
   const read = (name) => style.getPropertyValue(name).trim();
   return { lines: Array.from({ length: 10 }, (_, at) => read(`--chart-${at}`)), text: read("--muted"), grid: read("--line"), ground: read("--surface"), red: read("--red"), font: `11px ${getComputedStyle(document.body).fontFamily}` };

@@ -4,7 +4,7 @@ import { plain } from "./ansi.js";
 import { toast } from "./dom.js";
 import { count } from "./format.js";
 
-export const MOST_ROWS = 100000; // that one copy takes
+const MOST_ROWS = 100000; // that one copy takes
 const MOST_CHARACTERS = 32 * 1024 * 1024;
 const PAGE = 2000;
 const STILL = 300; // milliseconds until a selection is read ahead

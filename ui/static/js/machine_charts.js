@@ -49,7 +49,7 @@ function hintOf({ name, unit }, tracks, { cpus, memory }) {
 const round = (value) => Math.round(value * 10) / 10;
 
 /** "3.1 of 16 GiB": both in the unit of the limit, where the use is not too small for it. */
-export function ofLimit(used, limit) {
+function ofLimit(used, limit) {
   const [name, size] = UNITS.find(([, unit]) => limit >= unit) ?? ["B", 1];
   const amount = used / size;
   return amount >= 0.1 || used === 0 ? `${round(amount)} of ${round(limit / size)} ${name}` : `${bytes(used)} of ${round(limit / size)} ${name}`;

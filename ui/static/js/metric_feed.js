@@ -105,7 +105,7 @@ export class Feed {
 /** Where a track notes which points are on their way. */
 const slot = ({ zoom }) => (zoom ? "askedFine" : "asked");
 const axisOf = (axis) => (axis === "step" ? "step" : "time");
-export const zoomKey = ({ axis, zoom }) => (zoom ? `${axis} ${zoom.min} ${zoom.max}` : "");
+const zoomKey = ({ axis, zoom }) => (zoom ? `${axis} ${zoom.min} ${zoom.max}` : "");
 
 /** The part of a zoomed axis that a track is asked for: relative times count from its own begin. */
 function partOf(track, axis, { min, max }) {

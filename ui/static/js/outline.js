@@ -1,7 +1,5 @@
 // What is listed, in which order? Rows with their sections' heads, folded or not, or only rows that match.
 
-export const SECTIONS = ["build", "run"];
-
 /** Items are counted from 0: {n, row} of a row (n is 0 while unknown), or {section, rows, folded}. */
 export class Outline {
   constructor(store) {

@@ -4,7 +4,7 @@ import { plain, styled } from "./ansi.js";
 import { h } from "./dom.js";
 import { bytes, count, duration } from "./format.js";
 
-export const SHOWN = 5000; // characters of a row before it is cut
+const SHOWN = 5000; // characters of a row before it is cut
 const GROWS = 10; // times longer with each "show more"
 const LONGEST = 500000; // characters that are ever drawn of one row
 const LINK = /\bhttps?:\/\/[^\s"'<>`\x00-\x1f]+[^\s"'<>`.,:;!?()[\]{}\x00-\x1f]/g;
@@ -113,7 +113,7 @@ function wall(at, utc) {
   return `${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}.${String(date.getMilliseconds()).padStart(3, "0")}`;
 }
 
-export function elapsed(seconds) {
+function elapsed(seconds) {
   const s = Math.abs(seconds);
   const hours = Math.floor(s / 3600);
   const clock = `${hours ? `${hours}:` : ""}${hours ? two(Math.floor(s / 60) % 60) : Math.floor(s / 60)}:${two(Math.floor(s) % 60)}.${String(Math.floor(s * 1000) % 1000).padStart(3, "0")}`;

@@ -67,7 +67,7 @@ function curve(values, words) {
 }
 
 /** An SVG path through the values; it is interrupted where there is none. */
-export function pathOf(values) {
+function pathOf(values) {
   const known = values.filter((value) => value !== null);
   const low = Math.min(...known);
   const tall = Math.max(...known) - low;
