@@ -74,7 +74,7 @@ class Load(Message):
 
 
 class Beat(Message):
-    """What a worker says every few seconds: ``stoker.beat.<worker>``."""
+    """What a worker says every few seconds: ``stoker.beat.<pool>.<worker>``."""
 
     worker: str
     session: str
@@ -98,7 +98,8 @@ class Beat(Message):
     ends: tuple[AttemptKey, ...] = ()
     """Ends that were not confirmed yet."""
     holds: tuple[str, ...] = ()
-    """Data that lies there already: the start of each key, the last used first, and bounded."""
+    """Data and environments that lie there already: of each key the start; the last used first, and
+    bounded."""
     claims: tuple[str, ...] = ()
     """Jobs that it asks for and has not been answered: a grant of one may be on its way."""
 

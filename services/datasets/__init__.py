@@ -3,5 +3,6 @@
 Consumes: the requests ``list``, ``find``, ``commit``, ``remove`` and ``resolve``, and ``tree`` and
 ``pieces`` of workers.
 Publishes: entries of the audit.
-Owns: the keys and the objects ``datasets``; what is in them lies in the bucket ``chunks``.
+Owns: the bucket ``datasets``; the trees of data in the bucket ``trees``. The pieces that those name
+lie in ``chunks``, which the page writes and ``upload`` sweeps.
 """
