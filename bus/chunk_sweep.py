@@ -78,14 +78,13 @@ class ChunkSweep:
         return removed
 
     async def _forget_unfinished(self, scope: str, now: float) -> None:
-        for key, stored in (await self._trees.all_of(scope)).items():
+        for key, (stored, revision) in (await self._trees.all_of(scope)).items():
             if not stored.whole and stored.at < now - self._age:
-                kind, tree = key.split(".")[1:]
-                await self._trees.remove(scope, kind, tree)
+                await self._trees.remove(key, revision)
 
     async def _named(self, scope: str) -> set[bytes]:
         named: set[bytes] = set()
-        for key, stored in (await self._trees.all_of(scope)).items():
+        for key, (stored, _) in (await self._trees.all_of(scope)).items():
             named.update(stored.head.digests)
             named.update(await self._pieces(scope, key, stored))
         return named

@@ -53,8 +53,10 @@ class Bucket:
         """Raises ``Conflict`` where ``revision`` is not the newest."""
         return await self._bus.append(self._prefix + key, value, {EXPECTED: str(revision)})
 
-    async def delete(self, key: str) -> None:
-        await self._bus.append(self._prefix + key, b"", {OPERATION: "DEL"})
+    async def delete(self, key: str, revision: int | None = None) -> None:
+        """Only while ``revision`` is the newest, where one is given, or else ``Conflict``."""
+        expected = {} if revision is None else {EXPECTED: str(revision)}
+        await self._bus.append(self._prefix + key, b"", {OPERATION: "DEL", **expected})
 
     async def erase(self, revision: int) -> None:
         """Deletes what has that revision and leaves no mark in its place, as ``delete`` does.

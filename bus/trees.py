@@ -30,6 +30,9 @@ TRIES = 8
 SWEEP_SECONDS = 30.0
 """What one sweep of a scope may take; it stops well before."""
 AGAIN = 0.2
+FRESH = 600.0
+"""Seconds after which an entry that somebody needs again is written anew: who looked at it before,
+and would remove it, is told by its revision. Nothing is removed that young."""
 
 
 class Trees:
@@ -62,11 +65,13 @@ class Trees:
         key = key_of(scope, kind, tree.id)
         for attempt in range(TRIES):
             entry, stored = await self._entry(key)
-            if stored is not None and stored.whole:
-                return []
             try:
+                if entry is not None and stored is not None and stored.whole:
+                    await self._refresh(key, stored, entry.revision, now)
+                    return []
                 if entry is not None and stored is not None and stored.head == head:
-                    revision = entry.revision  # of somebody who is at it, or died of it
+                    # Of somebody who is at it, or died of it.
+                    revision = await self._refresh(key, stored, entry.revision, now)
                 else:
                     revision = await self._write(key, StoredTree(head=head, at=now), entry)
                 await self._swept(scope)
@@ -82,14 +87,31 @@ class Trees:
                 await asyncio.sleep(backoff(attempt, AGAIN))
         raise Conflict(f"{key} is written again and again")
 
-    async def remove(self, scope: str, kind: str, tree: str) -> None:
-        """Its pieces are collected later, unless another one names them."""
-        await self._bucket.delete(key_of(scope, kind, tree))
+    async def _refresh(self, key: str, stored: StoredTree, revision: int, now: float) -> int:
+        """Its revision from now on. Raises ``Conflict``."""
+        if now - stored.at < FRESH:
+            return revision
+        fresh = stored.model_copy(update={"at": now})
+        return await self._bucket.update(key, encode(fresh)[0], revision)
 
-    async def all_of(self, scope: str) -> dict[str, StoredTree]:
-        """By key, also those that are not whole (yet)."""
+    async def remove(self, key: str, revision: int) -> bool:
+        """Whether it went: what was needed again since it had that revision stays.
+
+        Its pieces are collected later, unless another one names them.
+        """
+        try:
+            await self._bucket.delete(key, revision)
+        except Conflict:
+            log.info("%s is needed again", key)
+            return False
+        return True
+
+    async def all_of(self, scope: str) -> dict[str, tuple[StoredTree, int]]:
+        """By key, with their revisions; also those that are not whole (yet)."""
         found = await self._bucket.all(scope)
-        return {key: decode(StoredTree, one.value, None) for key, one in found.items()}
+        return {
+            key: (decode(StoredTree, one.value, None), one.revision) for key, one in found.items()
+        }
 
     async def scopes(self) -> set[str]:
         return {key.partition(".")[0] for key in await self._bucket.all()} - {"sweep"}

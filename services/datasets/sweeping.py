@@ -27,8 +27,9 @@ class Sweeper:
         self._trees = Trees(bus)
         self._shelf = shelf
         self._config = config
-        self._unnamed: dict[str, float] = {}
-        """Key of a tree, and when it was first seen that no version names it."""
+        self._unnamed: dict[tuple[str, int], float] = {}
+        """Key and revision of a tree, and when it was first seen that no version names it: one
+        that a commit took up again has another revision, and is nobody's from then on."""
 
     async def run(self) -> None:
         pause = min(FIRST, self._config.sweep_every)
@@ -43,19 +44,18 @@ class Sweeper:
                 log.exception("sweeping the trees of datasets failed")
 
     async def round(self, now: float) -> None:
-        """A commit that comes at the same moment looks whether its tree is still there."""
-        found: dict[str, float] = {}
+        """A commit that comes at the same moment writes its tree anew first: then that stays."""
+        found: dict[tuple[str, int], float] = {}
         for scope in await self._trees.scopes():
-            for key, stored in (await self._trees.all_of(scope)).items():
+            for key, (stored, revision) in (await self._trees.all_of(scope)).items():
                 if stored.whole and key.split(".")[1] == DATA:
-                    found[key] = self._unnamed.get(key, now)
+                    found[key, revision] = self._unnamed.get((key, revision), now)
         named = {
             key_of(scope_of(owner), DATA, tree)
             for owner, tree in named_trees(await self._shelf.all())
         }
-        self._unnamed = {key: since for key, since in found.items() if key not in named}
-        for key, since in self._unnamed.items():
-            if now - since >= self._config.abandoned_after:
-                scope, _, tree = key.split(".")
-                await self._trees.remove(scope, DATA, tree)
-                log.info("the tree %s of a deleted version goes", tree[:12])
+        self._unnamed = {one: since for one, since in found.items() if one[0] not in named}
+        for (key, revision), since in self._unnamed.items():
+            old = now - since >= self._config.abandoned_after
+            if old and await self._trees.remove(key, revision):
+                log.info("the tree %s of a deleted version goes", key.split(".")[2][:12])

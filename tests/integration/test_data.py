@@ -14,12 +14,13 @@ from agent.data_fetch import Source
 from agent.data_rules import DataRules
 from agent.disk import DiskBounds
 from bus import subjects
+from bus import trees as trees_of_all
 from bus.chunks import ChunkStore
 from bus.connection import Bus
 from bus.errors import Refused
 from bus.server import EmbeddedServer
 from bus.trees import DATA, Trees
-from schemas.datasets import AskPieces, DataPieces, DatasetList, ListDatasets, RemoveData
+from schemas.datasets import AskPieces, DataPieces, Dataset, DatasetList, ListDatasets, RemoveData
 from schemas.message import Empty
 from schemas.reason import Reason
 from schemas.tree import Tree, scope_of
@@ -226,6 +227,29 @@ async def test_a_worker_gets_no_piece_of_what_its_job_does_not_name(house: House
         with pytest.raises(Refused) as refused:
             await ask(**changed)
         assert refused.value.problem.code == "not_granted"
+
+
+async def test_a_tree_that_is_committed_again_while_it_is_swept_stays(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trees_of_all, "FRESH", -60.0)
+    bus, files = house.bus, {"x": b"x"}
+    tree = (await put(bus, "tester", "letters", files)).versions[0].tree
+    await remove(bus, "letters")
+
+    class Late(Shelf):
+        """What it tells is old when the sweep goes on."""
+
+        async def all(self, owner: str = "") -> dict[str, Dataset]:
+            told = await super().all(owner)
+            await put(bus, "tester", "again", files)
+            return told
+
+    sweeper = Sweeper(bus, Shelf(bus), DatasetsConfig(abandoned_after=10))
+    await sweeper.round(100.0)
+    sweeper._shelf = Late(bus)
+    await sweeper.round(110.0)
+    assert await Trees(bus).find(scope_of("tester"), DATA, tree) is not None
 
 
 async def test_the_tree_of_a_deleted_version_goes_after_a_day(house: House) -> None:

@@ -78,11 +78,35 @@ async def test_a_sweep_takes_what_no_tree_names_and_nothing_else(bus: Bus) -> No
     named = {*head.digests, *(digest for digest, _ in tree.each_piece())}
     assert before - await store.all_of(ann.scope) == {*second.digests, other.piece(0)[0]}
     assert await store.all_of(ann.scope) == named
-    await kept.remove(ann.scope, BUNDLE, tree.id)
+    await removed(kept, ann.scope, BUNDLE)
     assert await ChunkSweep(bus, -60.0).round() == 0
-    await kept.remove(ann.scope, DATA, tree.id)
+    await removed(kept, ann.scope, DATA)
     assert await ChunkSweep(bus, -60.0).round() == len(named)
     assert await store.scopes() == set()
+
+
+async def removed(kept: Trees, scope: str, kind: str) -> None:
+    [(key, (_, revision))] = (await kept.all_of(f"{scope}.{kind}")).items()
+    assert await kept.remove(key, revision)
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["unfinished", "whole"])
+async def test_a_tree_that_is_needed_again_is_not_removed_by_who_looked_before(
+    bus: Bus, whole: bool
+) -> None:
+    ann, kept, day = Sender(bus), Trees(bus), 86_400.0
+    head, tree = await ann.send(FILES, but=None if whole else 4)
+    lacking = [] if whole else [tree.piece(4)[0]]
+    assert await kept.keep(ann.scope, BUNDLE, head, tree, 1.0) == lacking
+    [(key, (_, seen))] = (await kept.all_of(ann.scope)).items()
+    assert await kept.keep(ann.scope, BUNDLE, head, tree, day) == lacking
+    assert not await kept.remove(key, seen)
+    await ann.send(FILES)
+    assert await kept.keep(ann.scope, BUNDLE, head, tree, day + 1) == []
+    [(stored, seen)] = (await kept.all_of(ann.scope)).values()
+    assert (stored.whole, stored.at >= day) == (True, True)
+    assert await kept.keep(ann.scope, BUNDLE, head, tree, day + 2) == []
+    assert await kept.remove(key, seen)  # that young it is no longer written each time
 
 
 async def test_a_tree_that_is_named_while_a_sweep_is_at_work_misses_what_that_took(
