@@ -82,6 +82,8 @@ class Keeper:
         self._subject = subjects.request("archive", "position", worker)
         self._waiting: OrderedDict[str, Ended] = OrderedDict()
         self._some = asyncio.Event()
+        self._sending = ""
+        """The attempt that is being sent: it does not become too old meanwhile."""
 
     def keep(
         self,
@@ -124,10 +126,15 @@ class Keeper:
         remove_all((folder.checkpoints,))
 
     async def run(self) -> None:
+        """What is sent may take its time: a log's lost end does not wait for it."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._send())
+            tasks.create_task(self._look_around())
+
+    async def _look_around(self) -> None:
         while True:
             await self._some.wait()
             await asyncio.sleep(LOOK_EVERY)
-            await self._send_outputs()
             for name in list(self._waiting):
                 if not await self._look(name):
                     break
@@ -135,23 +142,42 @@ class Keeper:
             if not self._waiting:
                 self._some.clear()
 
-    async def _send_outputs(self) -> None:
-        """Of one attempt after the other, until the first that nobody takes."""
-        for ended in list(self._waiting.values()):
-            if ended.settled or forgotten(ended.folder, time.time()):
+    async def _send(self) -> None:
+        while True:
+            await self._some.wait()
+            await asyncio.sleep(LOOK_EVERY)
+            await self._send_round()
+
+    async def _send_round(self) -> None:
+        """Of one attempt after the other. What nobody takes of one is not tried of the next."""
+        blocked: set[str] = set()
+        for name, ended in list(self._waiting.items()):
+            if forgotten(ended.folder, time.time()):
                 continue
             for rounds in ended.unsettled:
-                await rounds.again(self._outputs.root)
-                if not rounds.settled:
-                    return
-                log.info("%s: its %s: %s", ended.folder.name, rounds.what, told(rounds))
+                if rounds.what not in blocked and await self._sent_again(name, rounds):
+                    blocked.add(rounds.what)
+
+    async def _sent_again(self, name: str, rounds: LastRounds) -> bool:
+        """Whether nobody takes such things; what is left to be sent goes to the end of the line."""
+        self._sending = name
+        try:
+            await rounds.again(self._outputs.root)
+        finally:
+            self._sending = ""
+        if rounds.settled:
+            log.info("%s: its %s: %s", name, rounds.what, told(rounds))
+            return False
+        if name in self._waiting:
+            self._waiting.move_to_end(name)
+        return rounds.untaken
 
     async def _look(self, name: str) -> bool:
         """Whether the archive answered; one that it has not sealed goes to the end of the line."""
         if name not in self._waiting:
             return True
         ended = self._waiting[name]
-        old = forgotten(ended.folder, time.time())
+        old = name != self._sending and forgotten(ended.folder, time.time())
         if ended.settled or old:
             await asyncio.to_thread(self._strip, ended, drop=old)
         if ended.log_end == 0 or old:

@@ -17,7 +17,8 @@ from pathlib import Path
 from agent.folder import AttemptFolder
 from agent.output_plan import Rhythm
 from agent.output_sender import Sender
-from bus.errors import BusError, Refused
+from bus.connection import UNAVAILABLE
+from bus.errors import BusError, Refused, Unanswered
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +26,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
 """Seconds between two tries of the last round."""
 FOR_GOOD = frozenset({"not_granted", "outputs_too_large", "bad_chunk"})
 """Refusals that no repetition changes."""
+FOR_ALL = frozenset({"store_full", UNAVAILABLE})
+"""Refusals that others would meet as well."""
 ROUND_SHARE = 10
 """A look while the program runs is followed by so many times its own length without one."""
 LOOK_EVERY = 0.5
@@ -47,6 +50,8 @@ class LastRounds:
         """Set where the end should not wait any more: the job is being cancelled."""
         self.stored = self.settled = False
         """Whether everything is stored; whether there is nothing more to be done."""
+        self.untaken = False
+        """Whether it was for nobody, or a full store, that the last try stored nothing."""
         self._problem = ""
 
     @property
@@ -95,7 +100,7 @@ class LastRounds:
             await asyncio.gather(sending, waiting, return_exceptions=True)
 
     async def _last_round(self, root: str) -> None:
-        pause = FIRST_PAUSE
+        pause, self.untaken = FIRST_PAUSE, False
         while True:
             try:
                 async with self._round:
@@ -108,8 +113,10 @@ class LastRounds:
                     log.warning("%s: its %s are refused: %s", self._folder.name, self.what, error)
                     self.settled = True
                     return
+                self.untaken = error.problem.code in FOR_ALL
             except (BusError, OSError) as error:
                 self._problem = str(error)
+                self.untaken = isinstance(error, Unanswered)
             log.info("%s: its %s wait: %s", self._folder.name, self.what, self._problem)
             await asyncio.sleep(pause)
             pause = min(LONGEST_PAUSE, 2 * pause)
