@@ -16,13 +16,15 @@ from bus.clock import server_time
 from bus.connection import API_TIMEOUT, Bus
 from bus.errors import BusError, Corrupt, NotFound, Unanswered
 from bus.link import ask
+from bus.pieces import REMOVED_AT_ONCE
 from bus.trees import SWEEP_SECONDS, Trees
 from schemas.tree import StoredTree
 
 log = logging.getLogger(__name__)
 
-AT_ONCE = 64
-"""Pieces that are removed between two looks at the clock."""
+AT_ONCE = REMOVED_AT_ONCE
+"""Pieces that are removed between two looks at the clock, all on their way at one time: whoever is
+halted among them finds the time over, and the lease is longer than their answers may take."""
 
 
 class Unreadable(Exception):
@@ -58,18 +60,25 @@ class ChunkSweep:
         old = [one for one in unnamed if not await self._came_since(scope, one, first)]
         if not old:
             return 0
+        until = time.monotonic() + SWEEP_SECONDS / 2  # before the lease begins: never too late
         revision = await self._trees.begin_sweep(scope)
         if revision is None:
             return 0
-        until = time.monotonic() + SWEEP_SECONDS / 2
         try:
             named = await self._named(scope)
-            return await self._remove(scope, [one for one in old if one not in named], until)
-        finally:
+        except BaseException:
             await self._trees.end_sweep(scope, revision)
+            raise
+        removed = await self._remove(scope, [one for one in old if one not in named], until)
+        await self._trees.end_sweep(scope, revision)
+        return removed
 
     async def _remove(self, scope: str, digests: list[bytes], until: float) -> int:
-        """As many as there is time for; the next round goes on."""
+        """As many as there is time for; the next round goes on.
+
+        After a failure the sweep is not over: what was not answered may still be done. Then its
+        lease runs out.
+        """
         removed = 0
         while removed < len(digests) and time.monotonic() < until:
             some = digests[removed : removed + AT_ONCE]

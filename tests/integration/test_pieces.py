@@ -6,18 +6,20 @@ import asyncio
 import contextlib
 import hashlib
 import random
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from agent.bundles import Bundles, NoBundle
-from bus import subjects, trees
+from bus import chunk_sweep, subjects, trees
 from bus.chunk_sweep import ChunkSweep
 from bus.chunks import ChunkStore
 from bus.connection import Bus
-from bus.errors import Corrupt, NotFound, Refused
+from bus.errors import Corrupt, NotFound, Refused, Unanswered
 from bus.trees import BUNDLE, DATA, Trees
 from schemas.requests import FetchPieces, FetchTree, Pieces, TreePart
 from schemas.tree import PIECE_BYTES
@@ -107,6 +109,34 @@ async def test_a_tree_that_is_needed_again_is_not_removed_by_who_looked_before(
     assert (stored.whole, stored.at >= day) == (True, True)
     assert await kept.keep(ann.scope, BUNDLE, head, tree, day + 2) == []
     assert await kept.remove(key, seen)  # that young it is no longer written each time
+
+
+async def test_a_sweep_that_was_halted_goes_no_further_than_its_lease(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann, kept, sweep, late = Sender(bus), Trees(bus), ChunkSweep(bus, -60.0), [0.0]
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + late[0])
+    monkeypatch.setattr(chunk_sweep, "time", clock)
+    await ann.send({"main.py": random.Random(5).randbytes(40)}, every=1)
+    pieces = len(await ChunkStore(bus).all_of(ann.scope))
+
+    class Halted(ChunkStore):
+        async def remove(self, scope: str, digests: Iterable[bytes]) -> None:
+            await super().remove(scope, digests)
+            late[0] += trees.SWEEP_SECONDS
+
+    sweep._chunks = Halted(bus)
+    assert await sweep.round() == 16
+    assert len(await ChunkStore(bus).all_of(ann.scope)) == pieces - 16
+
+    class Unheard(ChunkStore):
+        async def remove(self, scope: str, digests: Iterable[bytes]) -> None:
+            raise Unanswered("purge", 5.0)
+
+    sweep._chunks = Unheard(bus)
+    with pytest.raises(Unanswered):
+        await sweep.round()
+    assert await kept.begin_sweep(ann.scope) is None  # it may still be done
 
 
 async def test_a_tree_that_is_named_while_a_sweep_is_at_work_misses_what_that_took(
