@@ -81,7 +81,7 @@ test-quick: dev
 	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not docker and not browser" $(or $(TESTS),tests $(addprefix --ignore=,$(SLOW)))
 
 test-slow: dev
-	$(BIN)/python -m pytest -q -n 2 -m "not docker and not browser" $(or $(TESTS),$(SLOW))
+	$(BIN)/python -m pytest -q -n 3 -m "not docker and not browser" $(or $(TESTS),$(SLOW))
 
 test-docker: dev
 	$(BIN)/python -m pytest -q -m "docker and not browser" $(or $(TESTS),tests)
