@@ -248,7 +248,12 @@ def duration(flag: str, asked: str | None) -> float | None:
 
 def kept(flag: str, asked: str | None) -> float | None:
     """Seconds, or infinity for ``forever``; None where nothing was said."""
-    return math.inf if asked == "forever" else duration(flag, asked)
+    if asked == "forever":
+        return math.inf
+    try:
+        return duration(flag, asked)
+    except StokerError as error:
+        raise StokerError(f"{error}, or forever") from error
 
 
 def labels(entries: list[str]) -> dict[str, str]:
