@@ -26,6 +26,9 @@ class MetricsConfig:
     """Bytes of a log that are read before others have their turn."""
     save_every: int = 64 << 20
     """Bytes of a log without numbers after which is noted that they were read."""
+    turn: float = 10.0
+    """How long one attempt with much to take in keeps its place from the others: well below what
+    the server waits for the answer about an attempt's end."""
     side_by_side: int = 4
     """Attempts that are taken in at one time."""
     tail: int = 16 << 10

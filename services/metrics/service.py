@@ -36,7 +36,7 @@ MOST_WATCHED = 10_000
 LATE_AGAIN = 30.0
 """Seconds after which outputs that come late are looked for again."""
 BUSY_AGAIN = 1.0
-"""The same where another replica writes this very index."""
+"""The same where another replica writes this very index, or there is more than a turn can do."""
 
 
 async def run(bus: Bus, config: MetricsConfig) -> None:
@@ -167,10 +167,11 @@ class Metrics:
         if found is None:
             await self._drop(subjects.metric(place.job, place.attempt, worker))
             return False
+        until = time.monotonic() + self._config.turn
         folded = await folder.fold(*found)
-        while folded.more:
+        while folded.more and time.monotonic() < until:
             folded = await folder.fold(*found)
-        return folded.theirs
+        return folded.more or folded.theirs
 
     async def _attempt(self, place: Place, worker: str) -> tuple[Record, Attempt] | None:
         """None where the record does not name that worker: nobody else is believed."""
@@ -201,22 +202,28 @@ class Metrics:
     async def on_end(self, delivery: Delivery) -> Outcome:
         """Takes in all that each attempt told that is over: once, whoever dies meanwhile."""
         record = (await self.records.get(read_change(delivery).record.id)).record
-        later = 0.0
+        later, until = 0.0, time.monotonic() + self._config.turn
         for attempt in record.attempts:
             final = final_offset(record, attempt.number, 0)
             if final is None or (final == UNTOLD and not record.state.ended):
                 continue
-            later = max(later, await self._end(record, attempt))
+            later = max(later, await self._end(record, attempt, until))
+            if time.monotonic() >= until:
+                return Later(self._soon)
         return Later(later) if later else Done()
 
-    async def _end(self, record: Record, attempt: Attempt) -> float:
+    @property
+    def _soon(self) -> float:
+        return min(BUSY_AGAIN, self._config.missing_again)
+
+    async def _end(self, record: Record, attempt: Attempt, until: float) -> float:
         """Seconds after which it has to be looked at again; 0 where it is whole."""
         folder = self._folder(Place.of(record.id, attempt.number), attempt.worker)
         folded = await folder.fold(record, attempt, mine=True)
-        while folded.more:
+        while folded.more and time.monotonic() < until:
             folded = await folder.fold(record, attempt, mine=True)
-        if folded.theirs:
-            return min(BUSY_AGAIN, self._config.missing_again)
+        if folded.more or folded.theirs:
+            return self._soon
         if not folded.whole:
             return self._config.missing_again
         late = late_outputs(record, attempt, self.clock.now(), self._config.outputs_late)

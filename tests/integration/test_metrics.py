@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import csv
+import dataclasses
 import io
 import json
 from collections.abc import AsyncIterator
@@ -241,6 +242,25 @@ async def test_an_attempt_that_is_repeated_has_metrics_of_its_own(bus: Bus, http
     assert [one["attempt"] for one in listed["attempts"]] == [1, 2]
     newest = await get(http, "/metrics/points", series="log:loss")
     assert (newest["attempt"], newest["series"][0]["values"]) == (2, [2.0])
+
+
+async def test_a_long_log_lets_others_have_their_turn(bus: Bus) -> None:
+    run, place = Run(bus), Place.of(JOB, 1)
+    await run.begin()
+    for step in range(9):
+        await run.write(b"step=%d loss=1\n" % step)
+    await run.end()
+    metrics = Metrics(bus, dataclasses.replace(QUICK, turn=0.0, log_at_once=30))
+    attempt = run.record.attempts[0]
+    assert await metrics._end(run.record, attempt, 0.0) > 0
+    assert await metrics._fold(place, "w1")
+    stored = await metrics.ways.store.get(place)
+    assert stored is not None
+    assert 0 < stored.head.points < 9
+    async with service(bus, metrics._config):
+        await until_complete(bus)
+    stored = await metrics.ways.store.get(place)
+    assert (stored and stored.head.points) == 9
 
 
 async def test_what_nothing_names_is_swept(bus: Bus) -> None:
