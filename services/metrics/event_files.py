@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from bus.errors import Corrupt, NotFound
 from bus.outputs import OutputStore
@@ -46,9 +46,10 @@ class EventFiles:
         if stored is None or stored.head.round <= head.round:
             return head.round, head.files, False
         manifest = await self._store.manifest(stored.head)
-        cursors = dict(head.files)
+        files = event_files(manifest, head.files)
+        cursors = cursors_of(files, head.files)
         left = AT_ONCE
-        for file in event_files(manifest, cursors):
+        for file in files:
             left -= await self._file(file, cursors, news, left)
             if left <= 0:
                 return head.round, cursors, True
@@ -79,6 +80,13 @@ class EventFiles:
             state = after
         cursors[file.path] = FileCursor(offset=state.offset, damaged=state.damaged, lost=state.lost)
         return state.offset - begun
+
+
+def cursors_of(
+    files: Iterable[OutputFile], known: Mapping[str, FileCursor]
+) -> dict[str, FileCursor]:
+    """Of those files alone: what is no longer among the outputs has none in the index, either."""
+    return {file.path: known[file.path] for file in files if file.path in known}
 
 
 def event_files(manifest: Manifest, known: Iterable[str]) -> list[OutputFile]:

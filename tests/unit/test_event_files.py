@@ -13,7 +13,10 @@ from hypothesis import strategies as st
 from tensorboardX import SummaryWriter
 from tensorboardX.proto import event_pb2, summary_pb2, tensor_pb2, tensor_shape_pb2
 
+from schemas.metric_head import FileCursor
 from schemas.metrics import Points
+from schemas.outputs import Manifest, OutputFile
+from services.metrics.event_files import MOST_FILES, cursors_of, event_files
 from services.metrics.tensorboard import (
     RECORD_MOST,
     Reading,
@@ -210,3 +213,16 @@ def test_whatever_the_bytes_are_they_are_read_to_their_end(data: bytes, pause: i
 def test_whatever_a_record_holds_it_raises_nothing(record: bytes) -> None:
     _, state = read_events(framed(record))
     assert state.offset == len(framed(record))
+
+
+def test_only_files_that_are_there_and_read_keep_a_cursor() -> None:
+    known = {f"{n:03}.tfevents": FileCursor(offset=n) for n in range(MOST_FILES + 50)}
+    files = tuple(
+        OutputFile(path, 1, 0o644, 0.0, bytes(32), bytes(32))
+        for path in (*sorted(known)[20:], "new.tfevents")
+    )
+    chosen = event_files(Manifest(files=files), known)
+    cursors = cursors_of(chosen, known)
+    assert list(cursors) == [file.path for file in chosen] == sorted(known)[20 : 20 + MOST_FILES]
+    assert cursors["020.tfevents"] == known["020.tfevents"]
+    assert cursors_of(event_files(Manifest(files=files[-1:]), known), known) == {}
