@@ -22,17 +22,25 @@ from schemas.checkpoints import AskLast, Checkpoint, GetPiece, GotPiece, LastChe
 from schemas.job import Record
 from schemas.message import Message
 from schemas.outputs import AskStored, Commit, Committed, OutputsHead, PutChunks, StoredChunks
+from services.outputs.collecting import collect
 from services.outputs.config import OutputsConfig
 from services.outputs.grants import Grants
 from services.outputs.pieces import Pieces, check_size
-from services.outputs.rules import bad_chunk, excess, forgotten, not_granted, replaces, unnamed
+from services.outputs.rules import (
+    bad_chunk,
+    collectable,
+    excess,
+    forgotten,
+    not_granted,
+    replaces,
+    unnamed,
+)
 from services.outputs.sweeping import FIRST
 
 log = logging.getLogger(__name__)
 
 PUTS, COMMITS, GETS = 32, 4, 32
 COLLECT_SECONDS = 5.0
-COLLECTED_AT_ONCE = 64
 
 
 class Checkpoints:
@@ -47,6 +55,8 @@ class Checkpoints:
         self._store = CheckpointStore(bus)
         self._grants = Grants(records, clock, config.late, config.most_bytes)
         self._pieces = Pieces(self._store, self._grants, config)
+        self._done: set[str] = set()
+        """Ended jobs in which nothing is left to free."""
 
     def routes(self) -> dict[str, Route]:
         def route(verb: str) -> str:
@@ -86,12 +96,12 @@ class Checkpoints:
             return Committed(missing=b"".join(list(lacking)[:PAGE]))
         head = self._head(asked, worker, checkpoint)
         try:
-            await self._store.write_last(head, before.sequence if before else 0)
+            sequence = await self._store.write_last(head, before.sequence if before else 0)
         except Conflict as error:
             raise Refused(not_granted("another checkpoint came at the same moment")) from error
         granted.put = 0
         log.info("%s.%d: a checkpoint of %d files", asked.job, asked.attempt, len(files))
-        await self._collect(head, checkpoint, stored)
+        await self._collect(StoredHead(head, sequence), checkpoint, stored)
         return Committed()
 
     def _again(self, asked: Commit, before: StoredHead) -> Committed:
@@ -124,16 +134,17 @@ class Checkpoints:
             size=asked.size,
         )
 
-    async def _collect(self, head: OutputsHead, now: Checkpoint, stored: set[bytes]) -> None:
-        """What only the one before named. Its only writer waits for the answer meanwhile."""
+    async def _collect(self, last: StoredHead, now: Checkpoint, stored: set[bytes]) -> None:
+        """What only the one before named. Its only writer waits for the answer meanwhile.
+
+        What takes longer is left to the sweep.
+        """
         until = time.monotonic() + COLLECT_SECONDS
-        surplus = list(unnamed(stored, [head], [now.manifest]))
+        job, surplus = last.head.job, unnamed(stored, [last.head], [now.manifest])
         try:
-            while surplus and time.monotonic() < until:
-                await self._store.remove(head.job, surplus[:COLLECTED_AT_ONCE])
-                del surplus[:COLLECTED_AT_ONCE]
+            await collect(self._store, job, surplus, last.sequence, until)
         except BusError as error:
-            log.warning("%s: what is not named any more stays for now: %s", head.job, error)
+            log.warning("%s: what is not named any more stays for now: %s", job, error)
 
     # ---- given to a worker
 
@@ -167,11 +178,33 @@ class Checkpoints:
                 log.exception("sweeping the checkpoints failed")
 
     async def round(self) -> None:
-        for job in sorted(await self._store.jobs()):
+        jobs = await self._store.jobs()
+        self._done &= jobs
+        for job in sorted(jobs):
             record = await self._record(job)
-            if record is not None and forgotten(record, self._clock.now(), self._config):
+            if record is None:
+                continue
+            if forgotten(record, self._clock.now(), self._config):
                 await self._store.remove_job(job)
                 log.info("the checkpoint of %s was deleted", job)
+            elif job not in self._done:
+                await self._free(job, record)
+
+    async def _free(self, job: str, record: Record) -> None:
+        """What no checkpoint names, once nothing more can come."""
+        last = await self._store.last(job)
+        heads = [last.head] if last else []
+        if not collectable(record, heads, self._clock.now(), self._config):
+            return
+        try:
+            named = [(await self._store.checkpoint(head)).manifest for head in heads]
+        except (Corrupt, NotFound) as error:
+            log.warning("the checkpoint of %s cannot be read: %s", job, error)
+            self._done.add(job)
+            return
+        surplus = unnamed(await self._store.all_stored(job), heads, named)
+        if await collect(self._store, job, surplus, last.sequence if last else 0):
+            self._done.add(job)
 
     async def _record(self, job: str) -> Record | None:
         try:

@@ -30,6 +30,7 @@ from schemas.outputs import (
     StoredChunks,
 )
 from services.outputs.checkpoints import Checkpoints
+from services.outputs.collecting import collect
 from services.outputs.config import OutputsConfig
 from services.outputs.grants import Grants
 from services.outputs.pieces import Pieces, check_size
@@ -42,7 +43,6 @@ PUTS, COMMITS = 32, 4
 """At one time in one replica: chunks of half a MiB, manifests of some MiB."""
 COLLECT_SECONDS = 5.0
 """How long a commit may free what its manifest does not name any more; the worker waits for it."""
-COLLECTED_AT_ONCE = 64
 
 
 async def run(bus: Bus, config: OutputsConfig) -> None:
@@ -100,10 +100,10 @@ class Outputs:
         manifest = await self._manifest(asked)
         if lacking := {c for file in manifest.files for c in cut(file.chunks)} - stored:
             return Committed(missing=b"".join(list(lacking)[:PAGE]))
-        await self._write(asked, worker, manifest, before)
+        sequence = await self._write(asked, worker, manifest, before)
         granted.put = 0
         try:
-            await self._collect(asked, manifest, stored)
+            await self._collect(asked, manifest, stored, sequence)
         except BusError as error:
             log.warning("%s: what is not named any more stays for now: %s", asked.job, error)
         return Committed()
@@ -129,7 +129,7 @@ class Outputs:
 
     async def _write(
         self, asked: Commit, worker: str, manifest: Manifest, before: StoredHead | None
-    ) -> None:
+    ) -> int:
         head = OutputsHead(
             job=asked.job,
             attempt=asked.attempt,
@@ -143,11 +143,12 @@ class Outputs:
             size=asked.size,
         )
         try:
-            await self._store.write_head(head, before.sequence if before else 0)
+            sequence = await self._store.write_head(head, before.sequence if before else 0)
         except Conflict as error:
             raise Refused(not_granted("another manifest came at the same moment")) from error
         if asked.final:
             log.info("%s.%d: %d files of outputs", asked.job, asked.attempt, len(manifest.files))
+        return sequence
 
     async def _on_sending(self, asked: Sending, subject: str) -> Empty:
         """Beside the manifest that is there: what a viewer has stays whole."""
@@ -170,7 +171,9 @@ class Outputs:
             log.info("%s.%d: a manifest came meanwhile", asked.job, asked.attempt)
         return Empty()
 
-    async def _collect(self, asked: OutputsKey, manifest: Manifest, stored: set[bytes]) -> None:
+    async def _collect(
+        self, asked: OutputsKey, manifest: Manifest, stored: set[bytes], sequence: int
+    ) -> None:
         """A job that replaces its checkpoints for days must not fill the store.
 
         Safe here alone: until it has the answer, the only writer of the job puts nothing.
@@ -181,7 +184,5 @@ class Outputs:
         others = [
             await self._store.manifest(head) for head in heads if head.attempt != asked.attempt
         ]
-        surplus = list(unnamed(stored, heads, [manifest, *others]))
-        while surplus and time.monotonic() < until:
-            await self._store.remove(asked.job, surplus[:COLLECTED_AT_ONCE])
-            del surplus[:COLLECTED_AT_ONCE]
+        surplus = unnamed(stored, heads, [manifest, *others])
+        await collect(self._store, asked.job, surplus, sequence, until)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import time
 from collections.abc import AsyncIterator
@@ -29,6 +30,7 @@ from schemas.outputs import CHUNK
 from schemas.spec import JobSpec
 from schemas.stream import Stream
 from schemas.worker import Grant, Report
+from services.outputs.collecting import collect
 from services.outputs.config import OutputsConfig
 from services.outputs.service import Outputs
 from tests.integration.output_tools import serving
@@ -362,6 +364,25 @@ async def test_after_a_month_an_ended_jobs_checkpoint_is_removed(bus: Bus, tmp_p
             while await case.round() != (0, 0):
                 await sweeper.round()
         assert await case.store.jobs() == set()
+
+
+async def test_what_no_checkpoint_names_goes_once_nothing_more_can_come(case: Case) -> None:
+    first = await case.attempt(1)
+    (first.root / "model").write_bytes(b"kept")
+    await first.look()
+    named = await case.store.all_stored(JOB)
+    pieces = {hashlib.sha256(bytes(n)).digest(): bytes(n) for n in range(1, 41)}
+    await asyncio.gather(*(case.store.put(JOB, *pair) for pair in pieces.items()))
+    service = Outputs(case.bus, OutputsConfig(late=0.0, grace=0.0))._checkpoints
+    await service.round()
+    assert await case.store.all_stored(JOB) == named | pieces.keys(), "it still runs"
+    assert not await collect(case.store, JOB, pieces, seen=0), "another head came meanwhile"
+    assert await case.store.all_stored(JOB) >= pieces.keys()
+    await case.attempt(1, state=State.SUCCEEDED)
+    async with asyncio.timeout(20):
+        while await case.store.all_stored(JOB) != named:
+            await service.round()
+    assert await case.round() == (1, 1)
 
 
 async def test_a_service_that_is_away_is_waited_for(bus: Bus, tmp_path: Path) -> None:
