@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import aclosing
 from pathlib import Path
 
+from agent.to_the_end import to_the_end
 from agent.tree_files import Laid, Near, TreeWriter
 from agent.unpack import BadArchive
 from bus import subjects
@@ -50,9 +51,9 @@ class TreeFetch:
         writer = TreeWriter(tree, folder / "files")
         here = await asyncio.to_thread(near_trees, near)
         try:
-            await asyncio.to_thread(writer.link, here)
+            await to_the_end(writer.link, here)
             await self._pieces(tree, writer, here)
-            await asyncio.to_thread(writer.finish)
+            await to_the_end(writer.finish)
         finally:
             await asyncio.to_thread(writer.close)
         await asyncio.to_thread((folder / TREE).write_bytes, packed)
@@ -92,7 +93,7 @@ class TreeFetch:
 
         async with aclosing(in_row(batch, batches(tree, writer.needed()), WINDOW)) as rows:
             async for numbers, pieces in rows:
-                await asyncio.to_thread(write_all, writer, [places[n] for n in numbers], pieces)
+                await to_the_end(write_all, writer, [places[n] for n in numbers], pieces)
         log.info(
             "%s: %d of %d pieces of its bundle were fetched", self._grant.job, fetched, tree.count
         )

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from agent.output_scan import Found, opened
+from agent.to_the_end import to_the_end
 
 PIECE = 32 << 20
 """Bytes between two moments at which it can be cancelled."""
@@ -39,7 +40,7 @@ async def copy_files(root: str, files: Iterable[Found], target: Path) -> None:
                 raise Changed(found.path)
             left = found.size
             while left:
-                done = await asyncio.to_thread(copy_piece, source, copy, min(left, PIECE))
+                done = await to_the_end(copy_piece, source, copy, min(left, PIECE))
                 if not done:
                     raise Changed(found.path)
                 left -= done

@@ -21,6 +21,7 @@ from agent.checkpoint_sender import SPARE
 from agent.disk import free_bytes
 from agent.output_plan import told
 from agent.runtimes.protocol import CannotPrepare, Output
+from agent.to_the_end import to_the_end
 from bus import subjects
 from bus.checkpoints import unpack
 from bus.connection import Bus
@@ -137,7 +138,7 @@ class Restorer:
         try:
             for _ in range(file.count):
                 data = await anext(pieces)
-                await asyncio.to_thread(write_out, descriptor, data, whole)
+                await to_the_end(write_out, descriptor, data, whole)
                 yield len(data)
             os.fchmod(descriptor, file.mode)
             at = int(file.modified * 1e9)

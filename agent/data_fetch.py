@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from agent.data_rules import NoData
 from agent.data_writer import Damaged, Span, Writer, spans
+from agent.to_the_end import to_the_end
 from bus import subjects
 from bus.connection import Bus
 from bus.errors import BusError, Refused
@@ -113,13 +114,3 @@ async def fetch(source: Source, tree: Tree, folder: Path, tell: Callable[[int], 
         raise NoData(f"{text} came damaged: {error}", damaged=True) from error
     finally:
         writer.close()
-
-
-async def to_the_end(do: Callable[..., None], *given: object) -> None:
-    """In a thread. Cancelled, it is waited for: the files that it writes to are closed next."""
-    work = asyncio.ensure_future(asyncio.to_thread(do, *given))
-    try:
-        await asyncio.shield(work)
-    except asyncio.CancelledError:
-        await asyncio.wait([work])
-        raise

@@ -15,6 +15,7 @@ from typing import TypeVar
 from agent.output_plan import Known, Limits, Plan, Rhythm, appended_to, grew, plan
 from agent.output_scan import Found, Scan, opened, scan
 from agent.output_window import Window
+from agent.to_the_end import to_the_end
 from bus import subjects
 from bus.connection import UNAVAILABLE, Bus
 from bus.errors import Corrupt, Refused, Unanswered
@@ -176,7 +177,7 @@ class Sender:
             left = before.size
             while left:
                 with self._at_work():
-                    piece = await asyncio.to_thread(read, file, min(CHUNK, left), whole)
+                    piece = await to_the_end(read, file, min(CHUNK, left), whole)
                 if len(piece.data) < min(CHUNK, left):
                     raise Changing
                 left -= len(piece.data)
