@@ -30,6 +30,8 @@ KEPT = 720
 """Samples of one attempt that wait: an hour's."""
 SENT_AT_ONCE = 120
 """In one message."""
+KEPT_OVER = 200
+"""Attempts that are over and have samples left to be sent, at most; the oldest go first."""
 
 Key = tuple[str, int]
 """Job and attempt."""
@@ -60,6 +62,11 @@ class Outbox:
         self._waiting.append(sample)
         if len(self._waiting) > KEPT:
             self._dropped += len(self._waiting.popleft().values)
+
+    @property
+    def empty(self) -> bool:
+        """Whether all is stored."""
+        return not (self._flying or self._waiting)
 
     async def send(self) -> None:
         """What waits; what nobody takes goes on waiting."""
@@ -123,6 +130,10 @@ class MachineSamples:
         self._worker = worker
         self._running = running
         self._watched: dict[Key, Watched] = {}
+        self._over: deque[Outbox] = deque()
+        """Of attempts that are over, until they are empty."""
+        self._lost = 0
+        """How many of them were not."""
         self._machine = Watched(Outbox(MetricWriter.of_worker(bus, worker)))
         self._gpus: graphics.Gpus | None = None
 
@@ -138,7 +149,8 @@ class MachineSamples:
     async def round(self) -> None:
         """One look at everything, and what it found told."""
         running = {one.key: one for one in self._running()}
-        over = [self._watched.pop(key) for key in self._watched.keys() - running.keys()]
+        for key in self._watched.keys() - running.keys():
+            self._keep_over(self._watched.pop(key).outbox)
         for key in running.keys() - self._watched.keys():
             self._watched[key] = Watched(Outbox(MetricWriter(self._bus, *key, self._worker)))
         looked = await asyncio.to_thread(self._look, running)
@@ -147,8 +159,17 @@ class MachineSamples:
         for key, usage in looked.attempts.items():
             watched, step = self._watched[key], max(0, int(now - running[key].started_at))
             self._note(watched, usage, step, graphics.of_processes(looked.gpus, usage.pids))
-        every = (self._machine, *self._watched.values(), *over)
-        await asyncio.gather(*(watched.outbox.send() for watched in every))
+        every = (self._machine, *self._watched.values())
+        outboxes = (*(one.outbox for one in every), *self._over)
+        await asyncio.gather(*(outbox.send() for outbox in outboxes))
+        self._over = deque(outbox for outbox in self._over if not outbox.empty)
+
+    def _keep_over(self, outbox: Outbox) -> None:
+        self._over.append(outbox)
+        if len(self._over) > KEPT_OVER:
+            self._over.popleft()
+            self._lost += 1
+            log.warning("the last samples of %d ended attempts were not sent", self._lost)
 
     def _look(self, running: dict[Key, Running]) -> Looked:
         """In a thread: files of the kernel, a few for each attempt."""

@@ -15,7 +15,7 @@ import pytest
 
 from agent import machine_samples
 from agent.gpus import Gpu, Gpus, has_devices, load_library, of_machine, of_processes
-from agent.machine_samples import Outbox, Sample, is_due, packed
+from agent.machine_samples import MachineSamples, Outbox, Running, Sample, is_due, packed
 from agent.machine_usage import busy_seconds, machine_usage, outward, whole_disks
 from agent.runtimes.process_meter import birth_of, tree_meter
 from agent.runtimes.usage import Usage, series_between
@@ -149,6 +149,18 @@ class Store:
             raise Unanswered("stoker.metric", 5.0)
 
 
+class Writers:
+    """All of them to one store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def __call__(self, *_: object) -> Store:
+        return self._store
+
+    of_worker = __call__
+
+
 def test_what_nobody_takes_is_told_again_as_it_was_and_the_oldest_go_with_a_count(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -175,6 +187,35 @@ def test_what_nobody_takes_is_told_again_as_it_was_and_the_oldest_go_with_a_coun
     ]  # fmt: skip
     assert [samples.left_out for samples, _ in rest] == [4, 0], "two series of two samples"
     assert len({id for _, id in store.taken}) == 3
+
+
+def test_samples_of_ended_attempts_wait_for_the_bus_and_the_oldest_go(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(machine_samples, "KEPT_OVER", 2)
+    store = Store()
+    monkeypatch.setattr(machine_samples, "MetricWriter", Writers(store))
+    running = [Running(("job", number), 0.0, lambda: None) for number in range(3)]
+    samples = MachineSamples(cast(Any, None), "w1", lambda: running)
+
+    async def play() -> None:
+        store.deaf = True
+        await samples.round()
+        for (_, number), watched in samples._watched.items():
+            watched.outbox.add(Sample(number, 0.0, {"cpu": float(number)}))
+        while running:
+            running.pop(0)
+            await samples.round()
+        assert samples._lost == 1
+        store.deaf = False
+        store.taken.clear()
+        await samples.round()
+        await samples.round()
+
+    asyncio.run(play())
+    told = [taken.columns["cpu"].points().steps.tolist() for taken, _ in store.taken]
+    assert [steps for steps in told if steps[0] < 3] == [[1], [2]]
+    assert not samples._over
 
 
 def test_samples_are_columns_and_a_series_that_came_later_is_shorter() -> None:
