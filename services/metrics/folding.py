@@ -89,10 +89,16 @@ class Folder:
     async def _fold_worker(self) -> Folded:
         news = News()
         more = await self._hear(news)
-        if self._curves.read.heard != self._curves.head.heard:
+        if news.anything or self._heard_more:
             return await self._saved(news, {"blocks": self._young()}, Folded(more))
         await self._clear()
         return Folded(more)
+
+    @property
+    def _heard_more(self) -> bool:
+        """By its time, too: after a broker was killed a sequence may stand for another message."""
+        head, read = self._curves.head, self._curves.read
+        return (read.heard, read.heard_at) != (head.heard, head.heard_at)
 
     def _young(self) -> object:
         oldest = self._ways.clock.now() - self._ways.config.keep_worker
@@ -122,7 +128,7 @@ class Folder:
         head, read = self._curves.head, self._curves.read
         unsaved = read.log_offset - head.log_offset >= self._ways.config.save_every
         told = any(getattr(head, name) != value for name, value in changed.items())
-        return news.anything or read.heard != head.heard or unsaved or (something and told)
+        return news.anything or self._heard_more or unsaved or (something and told)
 
     async def _saved(self, news: News, changed: dict[str, object], folded: Folded) -> Folded:
         if not await self._curves.save(news, changed):

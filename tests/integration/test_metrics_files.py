@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 
 from bus.connection import Bus
+from bus.layout import declare
 from bus.metric_blocks import unpack
 from bus.metric_store import MetricStore, StoredMetrics
 from bus.metrics import MetricWriter, Place
 from schemas.job import State
 from schemas.metrics import Column, Samples, Source
 from services.metrics.config import MetricsConfig
+from services.metrics.service import Metrics
 from services.metrics.service import run as run_metrics
 from tests.integration.output_tools import JOB, Case, serving
 
@@ -65,6 +67,21 @@ async def test_event_files_are_read_while_they_grow(bus: Bus, tmp_path: Path) ->
     assert {one.name for one in stored.head.series} == {"cpu", "runs/a/loss"}
     [cursor] = stored.head.files.values()
     assert (cursor.damaged, cursor.lost) == (0, False)
+
+
+async def test_a_sequence_that_stands_for_another_message_is_heard(bus: Bus) -> None:
+    place = Place.of_worker("w1")
+    sender = MetricWriter.of_worker(bus, "w1")
+    metrics = Metrics(bus, QUICK)
+    for moment in (1.0, 2.0):
+        told = {"cpu": Column.of([(1, moment, moment)])}
+        await sender.publish(Samples(source=Source.MACHINE, columns=told))
+        assert not await metrics._fold(place, "w1")
+        stored = await metrics.ways.store.get(place)
+        assert stored is not None
+        assert (stored.head.heard, stored.head.series[0].last) == (1, moment)
+        await bus.api("STREAM.DELETE.METRICS")  # as after a kill that lost what was not on disk
+        await declare(bus)
 
 
 async def nudge(bus: Bus) -> None:
