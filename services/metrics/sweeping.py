@@ -6,7 +6,7 @@ import asyncio
 import logging
 
 from bus.clock import server_time
-from bus.errors import BusError, NotFound
+from bus.errors import BusError, Corrupt, NotFound
 from bus.metric_store import STREAM
 from bus.metrics import Place
 from bus.records import Records
@@ -43,14 +43,20 @@ class Sweeper:
         now = await server_time(self._ways.bus, STREAM)
         freed = 0
         for place in sorted(await self._ways.store.places(), key=str):
-            if await self._expired(place, now):
-                await self._ways.store.remove(place)
-                log.info("the metrics of %s were deleted", place)
-            else:
-                freed += await self._orphans(place, now)
+            try:
+                freed += await self._look(place, now)
+            except Corrupt as error:
+                log.error("the metrics of %s are not swept: %s", place, error)
         if freed:
             log.info("freed %d blocks of metrics that nothing names", freed)
         return freed
+
+    async def _look(self, place: Place, now: float) -> int:
+        if not await self._expired(place, now):
+            return await self._orphans(place, now)
+        await self._ways.store.remove(place)
+        log.info("the metrics of %s were deleted", place)
+        return 0
 
     async def _expired(self, place: Place, now: float) -> bool:
         if place.job == WORKER:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 
 from bus.clock import ServerClock
-from bus.errors import BusError, NotFound
+from bus.errors import BusError, Corrupt, NotFound
 from bus.outputs import OutputStore
 from bus.records import Records
 from schemas.job import Record
@@ -49,7 +49,10 @@ class Sweeper:
         jobs = await self._store.jobs()
         self._done &= jobs
         for job in sorted(jobs):
-            await self._look(job)
+            try:
+                await self._look(job)
+            except (Corrupt, NotFound) as error:
+                log.error("the outputs of %s are not swept: %s", job, error)
 
     async def _look(self, job: str) -> None:
         record = await self._record(job)

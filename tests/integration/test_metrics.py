@@ -16,7 +16,7 @@ import aiohttp
 import pytest
 
 from bus.connection import Bus
-from bus.metric_store import MetricStore
+from bus.metric_store import MetricStore, head_subject
 from bus.metrics import MetricWriter, Place
 from schemas.job import Fact, State
 from schemas.metrics import MOST_SERIES, Column, Samples, Source
@@ -277,6 +277,9 @@ async def test_what_nothing_names_is_swept(bus: Bus) -> None:
     from services.metrics.sweeping import Sweeper
 
     metrics = Metrics(bus, MetricsConfig(orphans_after=-1.0))
+    unreadable = Place.of("00000000-0000", 1)
+    await store.put_block(unreadable, b"of whom?")
+    await bus.append(head_subject(unreadable.job, unreadable.part), b"no index")
     assert await Sweeper(metrics.ways, metrics.records).round() == 1
     stored = await store.get(place)
     assert stored is not None
