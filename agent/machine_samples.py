@@ -189,13 +189,15 @@ class MachineSamples:
         usage = watched.meter.read() if watched.meter else None
         if usage is None:
             watched.meter = None
+        else:
+            watched.looks = 0
         return usage
 
     def _note(self, watched: Watched, now: Usage | None, step: int, more: Series) -> None:
         before, watched.last = watched.last, now
-        if before is not None and now is not None:
-            values = {**series_between(before, now), **more}
-            watched.outbox.add(Sample(step, time.time(), values))
+        if now is not None:
+            values = series_between(before, now) if before else {"memory": float(now.memory)}
+            watched.outbox.add(Sample(step, time.time(), {**values, **more}))
 
 
 def is_due(look: int) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import time
 from collections import namedtuple
 from dataclasses import replace
 from pathlib import Path
@@ -213,7 +214,7 @@ def test_samples_of_ended_attempts_wait_for_the_bus_and_the_oldest_go(
         await samples.round()
 
     asyncio.run(play())
-    told = [taken.columns["cpu"].points().steps.tolist() for taken, _ in store.taken]
+    told = [next(iter(taken.columns.values())).points().steps.tolist() for taken, _ in store.taken]
     assert [steps for steps in told if steps[0] < 3] == [[1], [2]]
     assert not samples._over
 
@@ -228,3 +229,24 @@ def test_samples_are_columns_and_a_series_that_came_later_is_shorter() -> None:
 def test_what_cannot_be_measured_is_looked_for_ever_more_seldom() -> None:
     due = [look for look in range(1, 200) if is_due(look)]
     assert due == [1, 2, 4, 8, 16, 32, 64, 128, 192]
+
+
+def test_the_first_look_tells_memory_and_a_meter_that_was_lost_is_looked_for_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = Store()
+    monkeypatch.setattr(machine_samples, "MetricWriter", Writers(store))
+    found: list[Usage | None] = [BEFORE, *[NOW] * 9, None, NOW]
+    meter = SimpleNamespace(read=lambda: found.pop(0))
+    samples = MachineSamples(
+        cast(Any, None), "w1", lambda: [Running(("job", 1), time.time(), lambda: meter)]
+    )
+
+    async def play() -> None:
+        while found:
+            await samples.round()
+
+    asyncio.run(play())
+    told = [taken for taken, _ in store.taken if taken.columns["memory"].points().steps[0] < 1000]
+    assert len(told) == 11, "all but the one that could not be read"
+    assert [set(one.columns) for one in told[:2]] == [{"memory"}, set(series_between(BEFORE, NOW))]
