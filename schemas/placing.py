@@ -20,9 +20,10 @@ def key_start(key: str) -> str:
 
 
 def data_key(mount: DataMount, owner: str) -> str:
-    """Under which a worker keeps it. What a source gives to one user may not be for another."""
+    """Under which a worker keeps it. What a source gives to one user may not be for another, and a
+    tree names files, not the bytes that one of its owners has sent for them."""
     if mount.tree:
-        return mount.tree
+        return hashlib.sha256(f"{mount.owner}\0{mount.tree}".encode()).hexdigest()
     return hashlib.sha256(f"{owner}\0{mount.source}".encode()).hexdigest()
 
 

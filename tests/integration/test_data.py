@@ -20,8 +20,10 @@ from bus.connection import Bus
 from bus.errors import Refused
 from bus.server import EmbeddedServer
 from bus.trees import DATA, Trees
+from schemas.data import DataMount
 from schemas.datasets import AskPieces, DataPieces, Dataset, DatasetList, ListDatasets, RemoveData
 from schemas.message import Empty
+from schemas.placing import data_key
 from schemas.reason import Reason
 from schemas.tree import Tree, scope_of
 from schemas.worker import Grant
@@ -78,7 +80,8 @@ async def test_a_job_finds_its_data_and_the_next_one_does_not_fetch_it(
         assert record.exit_code == 0, log
         assert said in log
         assert "['a.txt', 'b/empty', 'b/run.sh', 'z.bin']\n2400 True\nTrue\n" in log
-    kept = tmp_path / "w1" / "data" / first.versions[0].tree / "files"
+    key = data_key(DataMount(name="letters", owner="tester", tree=first.versions[0].tree), "tester")
+    kept = tmp_path / "w1" / "data" / key / "files"
     assert (kept / "z.bin").read_bytes() == FILES["z.bin"]
     assert (kept / "a.txt").stat().st_mode & 0o777 == 0o444
 
@@ -132,7 +135,7 @@ async def test_a_fetch_that_was_cut_off_asks_for_the_rest_alone(
     )
     (tmp_path / "cache").mkdir()
     cache = Data(house.bus, "w1", tmp_path / "cache", DataRules(), DiskBounds(floor=1))
-    folder = tmp_path / "cache" / data[0]["tree"]
+    folder = tmp_path / "cache" / data_key(DataMount.model_validate(data[0]), "tester")
     first = asyncio.create_task(cache.places("a", grant, {}, lambda _: None))
     while not (folder / "files" / "f010").exists():
         assert not first.done()

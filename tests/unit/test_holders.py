@@ -52,7 +52,7 @@ def view(*workers: WorkerRecord, held: tuple[tuple[str, Requirement], ...] = ())
     return PoolView({one.beat.worker: one for one in workers}, held)
 
 
-HELD = key_start(TREE)
+HELD = key_start(data_key(BIG, "ana"))
 ALL_TAKEN = (("w2", Requirement(cpus=4.0, memory=1)),)
 
 
@@ -91,7 +91,7 @@ def test_a_ticket_is_kept_for_a_worker_with_the_data_while_it_has_room(
 
 def test_of_two_holders_the_one_with_more_of_it_goes_first() -> None:
     bigger = BIG.model_copy(update={"tree": OTHER, "size": 9 * WORTH, "path": "/data/c"})
-    both = view(worker("w1", HELD), worker("w2", key_start(OTHER)))
+    both = view(worker("w1", HELD), worker("w2", key_start(data_key(bigger, "ana"))))
     assert policy.keep_for_holder(job(BIG, bigger), "w1", "", both, 101.0)
     assert not policy.keep_for_holder(job(BIG, bigger), "w2", "", both, 101.0)
 
