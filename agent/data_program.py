@@ -36,6 +36,9 @@ MARKS = (
     "mtime",
     "last_modified",
     "LastModified",
+    "Last-Modified",
+    "Content-MD5",
+    "Digest",
     "created",
 )
 """Of what a listing says of a file: by which a changed one is known."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from urllib.parse import unquote
 
 from agent.disk import DiskBounds
 from agent.runtimes.protocol import CannotPrepare
@@ -36,8 +37,8 @@ class DataRules:
     paths: tuple[Path, ...] = ()
     """Folders of this machine that jobs may have, with all that is in them."""
     sources: tuple[str, ...] = ()
-    """Beginnings of addresses; where there are some, no others are fetched, and these may lie in a
-    private network."""
+    """Addresses of hosts and of folders below them; where there are some, nothing else is fetched,
+    and these, and where they lead on to, may lie in a private network."""
     s3_endpoint: str = ""
     """Where ``s3://`` leads; empty: to Amazon, or where the job says."""
 
@@ -74,9 +75,17 @@ def check_source(mount: DataMount, rules: DataRules) -> None:
         raise NoData(
             f"{mount.source} comes without TLS: a worker fetches it where its admin says so"
         )
-    if rules.sources and not any(map(mount.source.startswith, rules.sources)):
+    if rules.sources and not any(lies_in(mount.source, one) for one in rules.sources):
         allowed = ", ".join(rules.sources)
         raise NoData(f"this worker does not fetch {mount.source}; it fetches from {allowed}")
+
+
+def lies_in(source: str, allowed: str) -> bool:
+    """The same host and port, and below its folder: a longer name is another host. Pure."""
+    if any(part in (".", "..") for part in unquote(source).split("/")):
+        return False
+    begins = source.startswith(allowed)
+    return begins and (allowed.endswith("/") or source[len(allowed) :][:1] in ("", "/", "?"))
 
 
 def check_room(mount: DataMount, size: int, free: int, bounds: DiskBounds) -> None:

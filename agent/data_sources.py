@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.data_rules import DataRules, NoData, begin_line, done_line, progress_line
-from agent.disk import free_bytes
+from agent.disk import DiskBounds, free_bytes
 from schemas.data import DataMount
 from schemas.reason import Reason
 
@@ -84,15 +84,20 @@ class External:
             found = await self._line(child)
             folder = self._root / f"{self._key}-{found['fingerprint'][:16]}"
             if (folder / "complete").exists():
-                (folder / "complete").touch()
+                os.utime(folder / "complete")
                 say(f"data {self._mount.text}: cached, at {self._mount.path}")
                 return folder
             say(begin_line(self._mount, found["size"], found["files"]))
             await make_room(self._mount, found["size"])
             folder.mkdir(mode=0o755, exist_ok=True)
-            order = {"folder": str(folder / "files"), "most": free_bytes(self._root)}
-            await send(child, order)
-            await self._follow(child, folder, found["size"], say)
+            room = max(0, free_bytes(self._root) - 2 * DiskBounds().floor)
+            try:
+                await send(child, {"folder": str(folder / "files"), "most": room})
+                await self._follow(child, folder, found["size"], say)
+            except BaseException:
+                # What grew without end must not keep the disk full until the next cleaning.
+                await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
+                raise
             return folder
 
     async def _follow(
