@@ -93,6 +93,8 @@ class ChunkStore:
         data = bytearray()
         async for part in self.read(scope, head.digests):
             data += part
+            if len(data) > head.size:
+                break
         if len(data) != head.size:
             raise Corrupt(f"a tree has {len(data)} bytes instead of {head.size}")
         return bytes(data)

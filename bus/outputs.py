@@ -133,11 +133,13 @@ class OutputStore:
         return manifests.unpack(await self.joined(head.job, head.chunks, head.size))
 
     async def joined(self, job: str, chunks: bytes, size: int) -> bytes:
-        parts = [part async for part in self.chunks(job, cut(chunks))]
-        data = b"".join(parts)
+        data = bytearray()
+        if len(chunks) == DIGEST * -(-size // CHUNK):
+            async for part in self.chunks(job, cut(chunks)):
+                data += part
         if len(data) != size:
             raise Corrupt(f"a manifest of {job} has {len(data)} bytes instead of {size}")
-        return data
+        return bytes(data)
 
     # ---- removing
 

@@ -42,6 +42,8 @@ from services.datasets.rules import refused
 from services.datasets.shelf import Shelf
 from services.datasets.sweeping import Sweeper
 
+TREE_BYTES = 256 << 20
+"""Of the list of a version's files."""
 log = logging.getLogger(__name__)
 
 PIECES_AT_ONCE, COMMITS = 32, 2
@@ -152,6 +154,8 @@ class Datasets:
             raise refused(
                 "bad_name", f"{asked.name[:64]!r} is no name: use a-z, 0-9 and '-', at most 63"
             )
+        if asked.head.size > TREE_BYTES:
+            raise rules.too_many(asked.head.files, self._config.most_files)
         if len(asked.head.chunks) % DIGEST or not asked.head.chunks:
             raise refused("bad_tree", "the tree's pieces are not named as they have to be")
         own = await self._shelf.all(asked.owner)

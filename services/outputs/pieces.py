@@ -51,7 +51,8 @@ class Pieces:
 
 def check_size(asked: Commit) -> None:
     """Raises ``Refused`` for what can be no manifest."""
-    if not 0 < asked.size <= MANIFEST_BYTES or len(asked.chunks) % DIGEST:
+    named = DIGEST * -(-asked.size // CHUNK)
+    if not 0 < asked.size <= MANIFEST_BYTES or len(asked.chunks) != named:
         raise Refused(too_large(f"a manifest of {asked.size} bytes"))
 
 
