@@ -17,6 +17,8 @@ import msgpack
 
 from schemas.metrics import MOST_SERIES, NAME_LENGTH
 
+MOST_NAMES = 4 * MOST_SERIES
+"""Of metrics that are told apart: several may share a series."""
 DEFAULT = "0"
 """Id of the experiment that there always is."""
 MOST_RUNS, MOST_EXPERIMENTS, MOST_MODELS = 500, 100, 200
@@ -173,7 +175,8 @@ class Book:
         name = self._names.get((run.id, key))
         if name is None:
             name = series_name(run.label, key)
-            if name not in self.series and len(self.series) >= MOST_SERIES:
+            fresh = name not in self.series and len(self.series) >= MOST_SERIES
+            if fresh or len(self._names) >= MOST_NAMES:
                 return None
             self.series.add(name)
             self._names[run.id, key] = name
