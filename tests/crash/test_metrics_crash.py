@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bus.connection import Bus
+from bus.errors import NotFound
 from bus.logs import LogWriter
 from bus.metric_blocks import unpack
 from bus.metric_store import MetricStore
@@ -63,7 +64,7 @@ async def until(world: World, lines: int, messages: int) -> None:
     while True:
         try:
             found = await points(world.bus)
-        except LookupError:
+        except (LookupError, NotFound):  # a block that the next index does not name any more
             found = {}
         told = found.get((Source.LOG, "s0"), Points())
         sent = found.get((Source.MLFLOW, "sent"), Points())

@@ -23,7 +23,7 @@ from bus.permissions import FLEET_ROLES, MAIN_ROLES
 from schemas.audit import AuditEntry, AuditRow, Deed
 from tests.integration.identified import Identified, identified, probe
 
-WRITERS = ("upload", "scheduler", "identity", "people", "secrets")
+WRITERS = ("upload", "scheduler", "identity", "people", "secrets", "datasets")
 ROLES = tuple(role.name for role in (*MAIN_ROLES, *FLEET_ROLES))
 ENTRIES = 3
 SOON = 0.5

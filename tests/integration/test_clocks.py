@@ -140,6 +140,8 @@ async def test_a_house_of_machines_whose_clocks_are_an_hour_off(
             work = ("--work", str(tmp_path / f"agent-{name}" / "work"))
             agent = ("-m", "stoker", "agent", "--runtime", "dummy", "--name", name, *work)
             await start(f"agent-{name}", clock, *agent, "--pool", "p", *nats)
+        # A second attempt asks it for a checkpoint before it begins.
+        await start("outputs", AHEAD, "-m", "stoker", "serve", "outputs", *nats)
         await until_there(bus, {"ahead", "behind"})
         house = House(bus, BusConfig(servers=(server.url,)), tmp_path, tasks)
         prints = dummy(LINES=LINES)
