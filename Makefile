@@ -83,8 +83,9 @@ test-quick: dev
 test-slow: dev
 	$(BIN)/python -m pytest -q -n 3 -m "not docker and not browser" $(or $(TESTS),$(SLOW))
 
+# A page that waits is a failure sooner than a container that does.
 test-docker: dev
-	$(BIN)/python -m pytest -q -m "docker and not browser" $(or $(TESTS),tests)
+	nice -n 10 $(BIN)/python -m pytest -q -m "docker and not browser" $(or $(TESTS),tests)
 
 test-browser: dev
 	$(BIN)/python -m pytest -q -m browser $(or $(TESTS),tests)
