@@ -77,18 +77,26 @@ test: dev  ## All tests; those that need Docker or Chromium are skipped aloud wh
 	@echo "With Docker and in Chromium, side by side: each is told as a whole when it is over …"
 	@$(MAKE) --no-print-directory -j2 --output-sync=target test-docker test-browser
 
+# In CI what failed is tried once more, alone, and that is said: two cores that a browser, an engine and
+# many servers share make some of it late. What is broken fails again.
+define pytest
+$(BIN)/python -m pytest -q -o cache_dir=.cache/pytest-$@ $(1) $(2) $(3) $(if $(CI),|| { \
+	echo "=== FAILED ABOVE: tried once more alone"; \
+	$(BIN)/python -m pytest -q -n 0 -o cache_dir=.cache/pytest-$@ --last-failed --last-failed-no-failures none $(2) $(3); })
+endef
+
 test-quick: dev
-	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not docker and not browser" $(or $(TESTS),tests $(addprefix --ignore=,$(SLOW)))
+	$(call pytest,-n $(WORKERS),-m "not docker and not browser",$(or $(TESTS),tests $(addprefix --ignore=,$(SLOW))))
 
 test-slow: dev
-	$(BIN)/python -m pytest -q -n 3 -m "not docker and not browser" $(or $(TESTS),$(SLOW))
+	$(call pytest,-n 3,-m "not docker and not browser",$(or $(TESTS),$(SLOW)))
 
 # A page that waits is a failure sooner than a container that does.
 test-docker: dev
-	nice -n 10 $(BIN)/python -m pytest -q -m "docker and not browser" $(or $(TESTS),tests)
+	nice -n 10 $(call pytest,,-m "docker and not browser",$(or $(TESTS),tests))
 
 test-browser: dev
-	$(BIN)/python -m pytest -q -m browser $(or $(TESTS),tests)
+	$(call pytest,,-m browser,$(or $(TESTS),tests))
 
 simulate: dev  ## Does any course of faults break a promise? SEEDS=N FIRST=S, in virtual time
 	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),5000) --first $(or $(FIRST),0)
