@@ -61,14 +61,14 @@ up:  ## Start everything (ARGS=--help tells the flags)
 # the quick ones are what one runs after each change, in under two minutes.
 SLOW := tests/crash tests/simulation tests/contract/test_runtimes.py \
 	$(wildcard $(addsuffix .py,$(addprefix tests/integration/test_,\
-	adoption agent agent_disk agent_faults archive audit_frozen bus_silence checkpoint_command checkpoint_jobs \
+	adoption agent agent_disk agent_faults archive audit_frozen bus_requests bus_silence bus_streams checkpoint_command checkpoint_jobs \
 	checkpoints client clocks cluster \
-	cluster_cuts command command_logs data data_sources environments_service exclusive full_disk full_store identity \
+	cluster_cuts command command_logs data data_sources environments_service exclusive full_disk full_store https identity \
 	leaving logs metrics mlflow nats_tls oidc_faults output_command output_faults output_sending oversight_http \
 	package_lists_kept \
 	own_nats_identities pieces people_command people_rights people_sessions power_cut reproduce_command \
 	returned_log rows running_limit scheduler scheduler_faults scheduler_replicas scheduler_returns \
-	secret_jobs secrets ui_access ui_data ui_oidc ui_outputs ui_people_odd ui_pieces ui_rows ui_sign_in up_identities \
+	secret_jobs secrets ui_access ui_data ui_http ui_log ui_oidc ui_outputs ui_people_odd ui_pieces ui_rows ui_secrets ui_seeing ui_sign_in up_identities \
 	up_tls worker_attacks)))
 
 test: dev  ## All tests; those that need Docker or Chromium are skipped aloud where it is missing
