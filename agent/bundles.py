@@ -16,7 +16,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from agent.bundle_trees import TreeFetch
-from agent.caches import clean
+from agent.caches import COMPLETE, clean
 from agent.surplus import Rule
 from agent.unpack import SMALL_TREE, BadArchive, copy_tree, unpack
 from bus import subjects
@@ -91,7 +91,7 @@ class Bundles:
 
     def _known(self, key: str) -> int | None:
         """Its size where it is whole; marks it as used now."""
-        mark = self._root / key / "complete"
+        mark = self._root / key / COMPLETE
         try:
             os.utime(mark)
             if key not in self._sizes:
@@ -111,13 +111,13 @@ class Bundles:
                 size = await fetch.fetch(folder, self._siblings(grant), budget)
             else:
                 size = await self._unpacked(grant, folder, budget)
-            (folder / "complete").write_text(str(size))
+            (folder / COMPLETE).write_text(str(size))
         except BadArchive as error:
             raise NoBundle(str(error), Reason.DATA_UNAVAILABLE) from error
         except BusError as error:
             raise NoBundle(f"fetching the bundle: {error}", Reason.DATA_UNAVAILABLE) from error
         finally:
-            if not (folder / "complete").exists():
+            if not (folder / COMPLETE).exists():
                 shutil.rmtree(folder, ignore_errors=True)
         return size
 
@@ -177,4 +177,4 @@ def used_at(mark: Path) -> float:
 
 
 def size_of(folder: Path) -> int:
-    return int((folder / "complete").read_text() or 0)
+    return int((folder / COMPLETE).read_text() or 0)

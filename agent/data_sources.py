@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from agent.caches import COMPLETE
 from agent.data_rules import DataRules, NoData, begin_line, done_line, progress_line
 from agent.disk import DiskBounds, free_bytes
 from schemas.data import DataMount
@@ -83,8 +84,8 @@ class External:
         async with self._child() as child:
             found = await self._line(child)
             folder = self._root / f"{self._key}-{found['fingerprint'][:16]}"
-            if (folder / "complete").exists():
-                os.utime(folder / "complete")
+            if (folder / COMPLETE).exists():
+                os.utime(folder / COMPLETE)
                 say(f"data {self._mount.text}: cached, at {self._mount.path}")
                 return folder
             say(begin_line(self._mount, found["size"], found["files"]))
@@ -109,7 +110,7 @@ class External:
             if now - told_at >= TELL_EVERY:
                 told_at = now
                 say(progress_line(self._mount, words["done"], size, now - begun))
-        (folder / "complete").write_text(str(words["end"]))
+        (folder / COMPLETE).write_text(str(words["end"]))
         say(done_line(self._mount, words["end"], time.monotonic() - begun))
 
     def _last(self) -> Path | None:

@@ -6,6 +6,7 @@ through, and no longer: the keeper goes on.
 
 from __future__ import annotations
 
+import abc
 import asyncio
 import contextlib
 import logging
@@ -35,7 +36,7 @@ KEEPER_SECONDS = 600.0
 """How long the keeper goes on with one attempt at a time, while something gets through."""
 
 
-class LastRounds:
+class LastRounds(abc.ABC):
     """Of one attempt and one of its folders. Subclasses say what a round is."""
 
     what = "outputs"
@@ -59,17 +60,17 @@ class LastRounds:
         """Seconds between two looks while the program runs; 0 for none."""
         return self._rhythm.every
 
+    @abc.abstractmethod
     async def _look(self) -> None:
         """A round while the program runs. Raises ``BusError`` and ``OSError``."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     async def again(self, shelf: Path) -> None:
         """Once more, by the keeper: from where it lies now."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     async def _last(self, root: str) -> None:
         """One try to store all that lies there. Raises ``BusError`` and ``OSError``."""
-        raise NotImplementedError
 
     async def while_running(self) -> None:
         """Until the end is told; what goes wrong is tried again."""
