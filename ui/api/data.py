@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote
-
 from aiohttp import web
 
 from bus import subjects
@@ -27,13 +25,12 @@ from schemas.spec import JobSpec
 from schemas.tree import TreeFile, TreeHead
 from ui.admission import forbidden, who
 from ui.api.common import ask, json_answer, json_body, number_of
-from ui.api.outputs import SANDBOX, sent
+from ui.api.files import answer_to, span_of
+from ui.api.outputs import sent
 from ui.data_reader import Listing
 from ui.data_views import DataFile, DataFileList, DataList, NewVersion, VersionAnswer
 from ui.keys import BUS, DATA, DOWNLOADS, SENT
-from ui.output_kinds import DOWNLOAD
 from ui.problems import HttpProblem, refuse
-from ui.ranges import ByteRange, Unsatisfiable, read_range
 from ui.security import client_address
 
 MOST_ROWS = 5000
@@ -176,41 +173,13 @@ async def read_data_file(request: web.Request) -> web.StreamResponse:
         detail = f"The version has no file {path[:200]!r}."
         raise refuse(404, "unknown_file", "There is no such file", detail)
     file = listing.tree.files[number]
-    span = span_of(request, file)
-    response = answer_to(file, span)
+    etag = f'"{file.digest}"'
+    span = span_of(request, file.size, etag)
+    # Always to be saved: people may put anything into data.
+    response = answer_to(file.path, file.size, etag, span)
     if request.method == "HEAD" or span.start == span.stop:
         await response.prepare(request)
         return response
     async with request.app[DOWNLOADS].passed():
         source = request.app[DATA].read(listing, number, span.start, span.stop)
         return await sent(request, response, source)
-
-
-def span_of(request: web.Request, file: TreeFile) -> ByteRange:
-    whole = ByteRange(0, file.size)
-    condition = request.headers.get("If-Range")
-    if condition is not None and condition != f'"{file.digest}"':
-        return whole
-    try:
-        return read_range(request.headers.get("Range"), file.size) or whole
-    except Unsatisfiable:
-        detail = f"The file has {file.size} bytes."
-        raise refuse(416, "bad_range", "There is no such range", detail) from None
-
-
-def answer_to(file: TreeFile, span: ByteRange) -> web.StreamResponse:
-    """Always to be saved: people may put anything into data."""
-    name = file.path.rpartition("/")[2]
-    headers = {
-        "Content-Type": DOWNLOAD,
-        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}",
-        "Content-Security-Policy": SANDBOX,
-        "Accept-Ranges": "bytes",
-        "ETag": f'"{file.digest}"',
-    }
-    partial = span != ByteRange(0, file.size)
-    if partial:
-        headers["Content-Range"] = f"bytes {span.start}-{span.stop - 1}/{file.size}"
-    response = web.StreamResponse(status=206 if partial else 200, headers=headers)
-    response.content_length = span.stop - span.start
-    return response

@@ -10,7 +10,6 @@ import bisect
 import contextlib
 import logging
 from collections.abc import AsyncGenerator
-from urllib.parse import quote
 
 from aiohttp import web
 
@@ -18,18 +17,17 @@ from bus.errors import BusError
 from schemas.job import Record
 from schemas.outputs import OutputFile
 from ui.api.common import json_answer, number_of, stored_job
+from ui.api.files import SANDBOX, answer_to, span_of
 from ui.gate import Gate
 from ui.keys import DOWNLOADS, OUTPUTS
-from ui.output_kinds import DOWNLOAD, inline_type
+from ui.output_kinds import inline_type
 from ui.output_views import OutputList, listed
 from ui.outputs import Listing
 from ui.problems import HttpProblem, refuse
-from ui.ranges import ByteRange, Unsatisfiable, read_range
 from ui.zipping import zipped
 
 log = logging.getLogger(__name__)
 
-SANDBOX = "sandbox; default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
 MOST_ROWS = 5000
 DOWNLOADS_AT_ONCE, DOWNLOADS_WAITING = 64, 256
 
@@ -93,8 +91,9 @@ async def read_output(request: web.Request) -> web.StreamResponse:
     file = found.by_path.get(path)
     if file is None:
         raise unknown_output(path)
-    span = range_of(request, file)
-    response = answer_to(request, file, span)
+    shown = inline_type(file.path) if request.query.get("inline") else None
+    span = span_of(request, file.size, etag(file))
+    response = answer_to(file.path, file.size, etag(file), span, shown)
     if request.method == "HEAD" or span.start == span.stop:
         await response.prepare(request)
         return response
@@ -106,37 +105,6 @@ async def read_output(request: web.Request) -> web.StreamResponse:
 def unknown_output(path: str) -> HttpProblem:
     detail = f"The attempt's outputs have no file {path[:200]!r}."
     return refuse(404, "unknown_output", "There is no such file", detail)
-
-
-def range_of(request: web.Request, file: OutputFile) -> ByteRange:
-    condition = request.headers.get("If-Range")
-    if condition is not None and condition != etag(file):
-        return ByteRange(0, file.size)
-    try:
-        wanted = read_range(request.headers.get("Range"), file.size)
-    except Unsatisfiable:
-        detail = f"The file has {file.size} bytes."
-        raise refuse(416, "bad_range", "There is no such range", detail) from None
-    return wanted or ByteRange(0, file.size)
-
-
-def answer_to(request: web.Request, file: OutputFile, span: ByteRange) -> web.StreamResponse:
-    shown = inline_type(file.path) if request.query.get("inline") else None
-    way = "inline" if shown else "attachment"
-    name = file.path.rpartition("/")[2]
-    headers = {
-        "Content-Type": shown or DOWNLOAD,
-        "Content-Disposition": f"{way}; filename*=UTF-8''{quote(name, safe='')}",
-        "Content-Security-Policy": SANDBOX,
-        "Accept-Ranges": "bytes",
-        "ETag": etag(file),
-    }
-    partial = span != ByteRange(0, file.size)
-    if partial:
-        headers["Content-Range"] = f"bytes {span.start}-{span.stop - 1}/{file.size}"
-    response = web.StreamResponse(status=206 if partial else 200, headers=headers)
-    response.content_length = span.stop - span.start
-    return response
 
 
 def etag(file: OutputFile) -> str:
