@@ -43,7 +43,7 @@ def test_a_query_matches_rows_as_they_are_shown(query: Query, found: list[int]) 
 
 @pytest.mark.parametrize("every", [1, 3, 50])
 def test_many_hits_and_few_are_numbered_alike(every: int) -> None:
-    rows = [b"hit hit" if n % every == 0 else b"other" for n in range(1000)]
+    rows = [b"hit \xffhit" if n % every == 0 else b"\xff other" for n in range(1000)]
     found = Matcher(Query("hit")).numbers(b"\n".join(rows), 1, ())
     assert list(found) == [n + 1 for n in range(0, 1000, every)]
 
