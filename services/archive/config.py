@@ -33,7 +33,7 @@ class ArchiveConfig:
     seal_bytes: int = 2 << 20
     """A running attempt's log is sealed once it has either in the stream."""
     side_by_side: int = 2
-    """Logs that are sealed at one time."""
+    """Logs that are sealed at one time; as many more of attempts that still run."""
     orphans_after: float = 3600.0
     """Age at which what a killed archive left behind is deleted."""
     keep: Keep = Keep()

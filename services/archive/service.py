@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterator
 from typing import Any
 
 from bus import layout, subjects
@@ -132,9 +133,13 @@ class Archive:
 
     async def sweep(self) -> None:
         """Seals the long logs of attempts that still run, and what came late."""
+        clock, config = asyncio.get_running_loop().time, self._config
+        begun = clock()
         while True:
-            config = self._config
-            await asyncio.sleep(config.full_sweep_every if self._full else config.sweep_every)
+            every = config.full_sweep_every if self._full else config.sweep_every
+            # From one's begin to the next one's: a long sweep must not put off the next.
+            await asyncio.sleep(max(0.0, begun + every - clock()))
+            begun = clock()
             try:
                 while self._late:
                     await self._sealer.seal(self._late.pop(), None)
@@ -150,7 +155,17 @@ class Archive:
         counts: dict[str, int] = info["state"].get("subjects") or {}
         long = {s: count for s, count in counts.items() if count >= self._config.look_messages}
         self._ends = {subject: end for subject, end in self._ends.items() if subject in long}
-        for subject, count in long.items():
+        each = iter(long.items())
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for _ in range(self._config.side_by_side):
+                    tasks.create_task(self._look_at(each))
+        except BaseExceptionGroup as failed:
+            raise failed.exceptions[0] from None
+
+    async def _look_at(self, logs: Iterator[tuple[str, int]]) -> None:
+        """One after the other; others take from the same ones."""
+        for subject, count in logs:
             await self._look(subject, count)
 
     async def _look(self, subject: str, count: int) -> None:
