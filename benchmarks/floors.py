@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import queue
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,7 +74,7 @@ def bare_rate(config: dict[str, Any], containers: int, workers: int) -> float:
 
 
 def rate(worker: Callable[[], Iterator[Callable[[], object]]], items: int, workers: int) -> float:
-    """Items a second when ``workers`` threads share ``items`` of them."""
+    """Items a second when ``workers`` threads share ``items`` of them. Raises what one raises."""
     left: queue.SimpleQueue[int] = queue.SimpleQueue()
     for item in range(items):
         left.put(item)
@@ -88,12 +88,10 @@ def rate(worker: Callable[[], Iterator[Callable[[], object]]], items: int, worke
                 break
             step()
 
-    threads = [threading.Thread(target=run, daemon=True) for _ in range(workers)]
     begun = time.perf_counter()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(120)
+    with ThreadPoolExecutor(workers) as pool:
+        for done in [pool.submit(run) for _ in range(workers)]:
+            done.result()
     return items / (time.perf_counter() - begun)
 
 
@@ -132,7 +130,7 @@ async def best_spawn_rate(
 @contextmanager
 def program_folder(folder: Path) -> Iterator[Path]:
     """``main.py`` under ``job``, as an attempt's folder has it; gives that one's parent."""
-    for name in ("job", "outputs"):
+    for name in ("job", "outputs", "checkpoints", "stop"):
         (folder / name).mkdir(parents=True, exist_ok=True)
         (folder / name).chmod(0o777)
     (folder / "job" / "main.py").write_text(PROGRAM)
